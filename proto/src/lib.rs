@@ -1,0 +1,14 @@
+//! The contract: everything two Roost programs must agree on.
+//!
+//! Pure: no I/O, no async, no clock, no randomness. See `ARCHITECTURE.md` at the top of the tree.
+
+pub mod choices;
+pub mod error;
+pub mod ids;
+pub mod init;
+pub mod job;
+pub mod names;
+pub mod node;
+pub mod objects;
+pub mod paths;
+pub mod rpc;

@@ -1,0 +1,203 @@
+//! What changes a node.
+
+use super::guest::{GuestNic, GuestSpec};
+use super::observation::GuestReport;
+use crate::choices::Hypervisor;
+use crate::ids::{InstanceId, NodeId};
+use crate::names::InstanceName;
+use crate::objects::{Disk, ParamMap};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One change of one node. Idempotent: a node that finds it done says so and succeeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// Makes the disks and everything below them. What exists already with the right size is
+    /// taken as made by an earlier try.
+    DisksCreate { instance: InstanceRef, disks: Vec<Disk> },
+    /// Removes them with their data. What does not exist is removed.
+    DisksRemove { instance: InstanceRef, disks: Vec<Disk> },
+    /// Overwrites them with zeros.
+    DisksWipe { instance: InstanceRef, disks: Vec<Disk> },
+    /// Makes them usable on this node.
+    DisksAssemble { instance: InstanceRef, disks: Vec<Disk>, role: DiskRole },
+    /// The opposite: nothing holds them any more.
+    DisksShutdown { instance: InstanceRef, disks: Vec<Disk> },
+    /// Allows writing; not exclusively while the other end of a migration also has them open.
+    DisksOpen { instance: InstanceRef, disks: Vec<Disk>, exclusive: bool },
+    /// Forbids writing.
+    DisksClose { instance: InstanceRef, disks: Vec<Disk> },
+    /// Grows one to `size` MiB.
+    DiskGrow { instance: InstanceRef, disk: Disk, size: u64 },
+    /// Moves the data of `from[i]` to where `to[i]` says it is, on this node.
+    DisksRename { instance: InstanceRef, from: Vec<Disk>, to: Vec<Disk> },
+    /// Sends the data of the disks to the node at `address`, into disks made there before.
+    DisksCopy {
+        instance: InstanceRef,
+        from: Vec<Disk>,
+        to: Vec<Disk>,
+        target: NodeId,
+        address: String,
+        token: String,
+    },
+    /// Allows the disks to be written over by [`Action::DisksCopy`] of that token.
+    DisksReceive { instance: InstanceRef, disks: Vec<Disk>, token: String },
+
+    /// Runs a script of an OS definition.
+    OsRun {
+        guest: Box<GuestSpec>,
+        script: OsScript,
+        /// Public parameters.
+        #[serde(default)]
+        osparams: ParamMap,
+        /// Private and secret ones. Never logged.
+        #[serde(default)]
+        osparams_private: ParamMap,
+        #[serde(default)]
+        debug: bool,
+    },
+
+    /// Starts it; if it runs already, that is success.
+    GuestStart { guest: Box<GuestSpec>, paused: bool },
+    /// Asks it to shut down; kills it after `timeout` seconds. Not running is success.
+    GuestStop { instance: InstanceRef, hypervisor: Hypervisor, timeout: u64 },
+    /// Restarts a running guest.
+    GuestReboot { guest: Box<GuestSpec>, kind: RebootKind, timeout: u64 },
+    /// Changes the memory of a running guest, MiB.
+    GuestBalloon { instance: InstanceRef, hypervisor: Hypervisor, memory: u64 },
+    /// Adds a disk to a running guest (`disk` is one of `guest.disks`).
+    DiskPlug { guest: Box<GuestSpec>, disk: Disk },
+    /// Takes a disk out of a running guest.
+    DiskUnplug { guest: Box<GuestSpec>, disk: Disk },
+    /// Adds a network card to a running guest.
+    NicPlug { guest: Box<GuestSpec>, nic: GuestNic },
+    /// Takes a card out of a running guest.
+    NicUnplug { guest: Box<GuestSpec>, nic: GuestNic },
+    /// Changes a card of a running guest.
+    NicReplug { guest: Box<GuestSpec>, nic: GuestNic },
+    /// Lets a running guest go on that was started paused.
+    GuestResume { instance: InstanceRef, hypervisor: Hypervisor },
+
+    /// On the target: get ready to receive the guest; connections that name `token` are let in.
+    MigrateAccept { guest: Box<GuestSpec>, token: String },
+    /// On the source: move the guest to the node at `address`. Success means that it runs there
+    /// and not here. Found running on the target already: success.
+    MigrateRun {
+        guest: Box<GuestSpec>,
+        target: NodeId,
+        address: String,
+        token: String,
+        mode: MigrationMode,
+    },
+    /// On the target: no more connections; what was prepared is forgotten. `success` says whether
+    /// the guest is now here.
+    MigrateFinish { guest: Box<GuestSpec>, token: String, success: bool },
+    /// On the source, after the guest has left: nothing of it remains.
+    GuestForget { instance: InstanceRef, hypervisor: Hypervisor },
+
+    /// Runs the hooks of a phase. Outcome: `hooks`.
+    Hooks { path: String, phase: HookPhase, env: BTreeMap<String, String> },
+    /// Writes `ssconf_<key>` files; all others of that kind are removed.
+    SsconfWrite { values: BTreeMap<String, String> },
+    /// Does nothing for some seconds.
+    Delay { duration: f64 },
+    /// Restarts the machine, hard.
+    Powercycle { hypervisor: Hypervisor },
+    /// Forgets the cluster: certificates, ssconf, remembered results. The last thing a node hears.
+    Leave,
+}
+
+/// The instance an action is about, for messages and file names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceRef {
+    pub uuid: InstanceId,
+    pub name: InstanceName,
+}
+
+/// What a node will do with the disks it assembles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskRole {
+    /// Runs the guest.
+    Primary,
+    /// Holds a mirror.
+    Secondary,
+}
+
+/// How a guest moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationMode {
+    /// It keeps running while its memory is copied.
+    pub live: bool,
+    /// Its disks are copied too.
+    #[serde(default)]
+    pub copy_disks: bool,
+}
+
+/// Ganeti's kinds of reboot that a node does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RebootKind {
+    /// The guest is asked to.
+    Soft,
+    /// It is stopped and started.
+    Hard,
+}
+
+/// Which script of an OS definition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OsScript {
+    /// Installs the OS.
+    Create { reinstall: bool },
+    /// Tells it its new name.
+    Rename { old_name: String },
+}
+
+/// When hooks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookPhase {
+    /// Before; may veto.
+    Pre,
+    /// After; failures are only reported.
+    Post,
+}
+
+/// How far an action is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0–100, where known.
+    #[serde(default)]
+    pub percent: Option<f64>,
+    /// Bytes a second, where known.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Seconds left, where known.
+    #[serde(default)]
+    pub eta: Option<f64>,
+    /// A line for the job's log, where there is something to say.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// What an action leaves to say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Lines for the job's log.
+    #[serde(default)]
+    pub messages: Vec<String>,
+    /// Local paths of assembled disks, in order.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// What the hooks said.
+    #[serde(default)]
+    pub hooks: Vec<super::HookResult>,
+    /// The guest concerned as it is now, so that whoever asks after the job sees it at once.
+    #[serde(default)]
+    pub guest: Option<GuestReport>,
+    /// Names of guests that are gone from this node.
+    #[serde(default)]
+    pub gone: Vec<InstanceName>,
+}

@@ -1,0 +1,27 @@
+//! What masterd asks of a node, and what it is told.
+//!
+//! ```text
+//!   Action    changes something; runs under a fence, may report Progress, ends in an Outcome.
+//!             Idempotent: done twice is done once.
+//!   Question  reads something; ends in an Answer.
+//!   Observation  what a node sees by itself and tells whoever watches.
+//! ```
+//!
+//! These types are sent (as JSON, in the envelope of `node.proto`) and journaled: a plan's steps
+//! are actions. They must therefore stay readable by the next version: new fields have defaults.
+
+mod action;
+mod guest;
+mod observation;
+mod question;
+
+pub use action::{
+    Action, DiskRole, HookPhase, InstanceRef, MigrationMode, OsScript, Outcome, Progress,
+    RebootKind,
+};
+pub use guest::{GuestDisk, GuestNic, GuestSpec, NetworkInfo};
+pub use observation::{GuestReport, GuestState, NodeReport, Observation};
+pub use question::{
+    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, HookResult, OsReport,
+    Question, StorageUnit, SyncStatus, VerifyReport, VolumeReport,
+};

@@ -1,0 +1,99 @@
+//! Disks. A disk is a tree: a DRBD disk stands on two volumes on each of two nodes.
+
+use super::ParamMap;
+use crate::choices::DiskTemplate;
+use crate::ids::{DiskId, NodeId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A disk of an instance, or a device below one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    pub uuid: DiskId,
+    pub dev_type: DiskTemplate,
+    #[serde(default)]
+    pub logical_id: LogicalId,
+    #[serde(default)]
+    pub children: Vec<Disk>,
+    /// The nodes it has data on; empty where any node reaches it.
+    #[serde(default)]
+    pub nodes: Vec<NodeId>,
+    /// Its place in the instance: `disk/0`.
+    #[serde(default)]
+    pub iv_name: String,
+    /// MiB.
+    pub size: u64,
+    #[serde(default)]
+    pub mode: DiskMode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spindles: Option<u32>,
+    #[serde(default)]
+    pub params: ParamMap,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forthcoming: Option<bool>,
+    #[serde(default)]
+    pub ctime: f64,
+    #[serde(default)]
+    pub mtime: f64,
+    #[serde(default = "one")]
+    pub serial_no: u64,
+    #[serde(flatten)]
+    pub extra: ParamMap,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// How the guest may use a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskMode {
+    /// Read and write.
+    #[default]
+    Rw,
+    /// Only read.
+    Ro,
+}
+
+/// Where a disk's data is, in the terms of its template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LogicalId {
+    /// DRBD: both nodes, port, minor on each, shared secret.
+    Drbd(NodeId, NodeId, u16, u32, u32, String),
+    /// (volume group, volume), (file driver, path), ("manual", device), ("rbd", image),
+    /// (provider, volume).
+    Pair(String, String),
+    /// None, or one of a version we do not know.
+    Other(Value),
+}
+
+impl Default for LogicalId {
+    fn default() -> Self {
+        LogicalId::Other(Value::Array(vec![]))
+    }
+}
+
+impl Disk {
+    /// The path of a disk that is a file (`file`, `sharedfile`, `gluster`) or an adopted device.
+    pub fn path(&self) -> Option<&str> {
+        match (&self.logical_id, self.dev_type) {
+            (
+                LogicalId::Pair(_, path),
+                DiskTemplate::File
+                | DiskTemplate::SharedFile
+                | DiskTemplate::Gluster
+                | DiskTemplate::BlockDev,
+            ) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Image format of a file disk: its parameter `format`, `raw` or `qcow2`.
+    pub fn format(&self) -> &str {
+        self.params.get("format").and_then(Value::as_str).unwrap_or("raw")
+    }
+}

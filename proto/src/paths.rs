@@ -1,0 +1,157 @@
+//! Where things are on a machine: Ganeti's places, all below one root.
+//!
+//! The root is `/` unless `GANETI_ROOTDIR` says otherwise; then everything moves with it, so that
+//! several nodes can live on one machine. Reading the variable is left to the programs.
+
+use std::path::{Path, PathBuf};
+
+/// The environment variable that moves everything.
+pub const ROOTDIR_ENV: &str = "GANETI_ROOTDIR";
+/// TCP port of noded.
+pub const NODED_PORT: u16 = 1811;
+/// TCP port at which masterd lets nodes join.
+pub const JOIN_PORT: u16 = 1812;
+
+/// All paths, for one root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// Paths below `root`; below `/` if there is none.
+    pub fn new(root: Option<PathBuf>) -> Paths {
+        Paths { root: root.unwrap_or_else(|| PathBuf::from("/")) }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The path of an absolute path of the cluster's configuration (a storage directory) here.
+    pub fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// `/var/lib/ganeti`: what must survive a restart.
+    pub fn data_dir(&self) -> PathBuf {
+        self.at("var/lib/ganeti")
+    }
+
+    /// `/var/log/ganeti`.
+    pub fn log_dir(&self) -> PathBuf {
+        self.at("var/log/ganeti")
+    }
+
+    /// `/run/ganeti`: what must not.
+    pub fn run_dir(&self) -> PathBuf {
+        self.at("run/ganeti")
+    }
+
+    /// `/etc/ganeti`.
+    pub fn conf_dir(&self) -> PathBuf {
+        self.at("etc/ganeti")
+    }
+
+    /// The configuration, the jobs and the journal: masterd's.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir().join("config.db")
+    }
+
+    /// Who this machine is: JSON of [`Identity`].
+    pub fn identity(&self) -> PathBuf {
+        self.data_dir().join("identity.json")
+    }
+
+    /// The cluster's authority, PEM: all certificates are signed by it.
+    pub fn authority(&self) -> PathBuf {
+        self.data_dir().join("ca.pem")
+    }
+
+    /// The authority's key: only on master candidates, only for root.
+    pub fn authority_key(&self) -> PathBuf {
+        self.data_dir().join("ca.key")
+    }
+
+    /// This node's certificate, PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.data_dir().join("node.pem")
+    }
+
+    /// Its key, only for root.
+    pub fn key(&self) -> PathBuf {
+        self.data_dir().join("node.key")
+    }
+
+    /// What noded remembers: the highest epoch, finished steps.
+    pub fn noded_dir(&self) -> PathBuf {
+        self.data_dir().join("noded")
+    }
+
+    /// An ssconf file.
+    pub fn ssconf(&self, key: &str) -> PathBuf {
+        self.data_dir().join(format!("ssconf_{key}"))
+    }
+
+    /// masterd's socket for clients: Ganeti's name for it.
+    pub fn master_socket(&self) -> PathBuf {
+        self.run_dir().join("socket/ganeti-master")
+    }
+
+    /// A daemon's process id.
+    pub fn pid_file(&self, daemon: &str) -> PathBuf {
+        self.run_dir().join(format!("{daemon}.pid"))
+    }
+
+    /// A daemon's log.
+    pub fn log_file(&self, daemon: &str) -> PathBuf {
+        self.log_dir().join(format!("{daemon}.log"))
+    }
+
+    /// Logs of OS scripts.
+    pub fn os_log_dir(&self) -> PathBuf {
+        self.log_dir().join("os")
+    }
+
+    /// Hooks.
+    pub fn hooks_dir(&self) -> PathBuf {
+        self.conf_dir().join("hooks")
+    }
+
+    /// Sockets of migrations under way.
+    pub fn migration_dir(&self) -> PathBuf {
+        self.run_dir().join("migration")
+    }
+
+    /// Where OS definitions are looked for, first match wins.
+    pub fn os_search_path(&self) -> Vec<PathBuf> {
+        ["srv/ganeti/os", "usr/local/lib/ganeti/os", "usr/lib/ganeti/os", "usr/share/ganeti/os"]
+            .iter()
+            .map(|p| self.at(p))
+            .collect()
+    }
+
+    /// Directories that file disks may be in: one a line. Absent: the cluster's own only.
+    pub fn file_storage_paths(&self) -> PathBuf {
+        self.conf_dir().join("file-storage-paths")
+    }
+}
+
+/// Who this machine is, written when it joins.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The cluster it belongs to.
+    pub cluster: crate::ids::ClusterId,
+    /// Its own UUID.
+    pub node: crate::ids::NodeId,
+    /// Its name.
+    pub name: crate::names::NodeName,
+    /// Its primary address: where noded listens.
+    pub address: String,
+}
+
+/// The name in a node's certificate: its identity, whatever its addresses and names are.
+pub fn certificate_name(node: crate::ids::NodeId) -> String {
+    format!("{node}.node.roost")
+}
