@@ -8,6 +8,7 @@ pub mod ids;
 pub mod init;
 pub mod job;
 pub mod names;
+pub mod query;
 pub mod node;
 pub mod objects;
 pub mod paths;
