@@ -13,3 +13,4 @@ pub mod node;
 pub mod objects;
 pub mod paths;
 pub mod rpc;
+pub mod units;
