@@ -1,0 +1,142 @@
+//! `gnt-lab`: whole clusters on one machine. See `roost_tests::lab`.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use roost_tests::lab::layout::Layout;
+use roost_tests::lab::{Activity, Hypervisor, Lab, Options, init};
+
+/// Whole clusters on one machine: every node in namespaces of its own, with its own daemons and,
+/// for real guests, its own libvirtd. Needs root. State: $ROOST_LAB_DIR, else /var/lib/roost-lab.
+#[derive(Debug, Parser)]
+#[command(name = "gnt-lab", version, arg_required_else_help = true)]
+struct Args {
+    /// Which lab; several can run beside each other.
+    #[arg(long, global = true, default_value = "lab", env = "ROOST_LAB")]
+    name: String,
+    #[command(subcommand)]
+    command: Cmd,
+}
+
+#[derive(Debug, Subcommand)]
+enum Cmd {
+    /// Bring the lab up, or whatever of it is missing.
+    Up {
+        /// How many nodes: node1, node2, … at 10.78.0.1, 10.78.0.2, …
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// What runs the guests.
+        #[arg(long, value_enum, default_value_t = Hypervisor::Kvm)]
+        hypervisor: Hypervisor,
+        /// Make a cluster of the nodes: gnt-cluster init, gnt-node add.
+        #[arg(long)]
+        init: bool,
+    },
+    /// Run a command on a node (or on `switch`, the outside client); its exit code is ours.
+    Exec {
+        node: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<String>,
+    },
+    /// A shell on a node.
+    Shell { node: String },
+    /// Power cut of a node, or SIGKILL of one of its daemons (noded, masterd, libvirtd, …).
+    Kill { node: String, daemon: Option<String> },
+    /// Power on a node, or start one of its daemons.
+    Start { node: String, daemon: Option<String> },
+    /// Stop a daemon where it is; it keeps its connections and answers nothing.
+    Freeze { node: String, daemon: String },
+    /// Let a frozen daemon go on.
+    Thaw { node: String, daemon: String },
+    /// Cut the wire between two nodes (or a node and `switch`); one node alone: from everybody.
+    Cut { a: String, b: Option<String> },
+    /// Mend all wires.
+    Heal,
+    /// What runs where.
+    Status,
+    /// End everything and remove the lab's folder.
+    Down,
+    /// First process of a node.
+    #[command(name = init::SUBCOMMAND, hide = true)]
+    NodeInit { dir: PathBuf, node: String, os_dir: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("gnt-lab: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let options = Options::new(&args.name);
+    match args.command {
+        Cmd::NodeInit { dir, node, os_dir } => {
+            init::run(&Layout::at(&dir), &node, &os_dir)?;
+        }
+        Cmd::Up { nodes, hypervisor, init } => {
+            let lab = Lab::up(Options { nodes, hypervisor, init, ..options })?;
+            print_status(&lab);
+            lab.keep();
+        }
+        Cmd::Exec { node, command } => {
+            let argv: Vec<&str> = command.iter().map(String::as_str).collect();
+            return enter(&Lab::open(options)?, &node, &argv);
+        }
+        Cmd::Shell { node } => {
+            let prompt = format!("PS1=\\u@{node}:\\w# ");
+            let argv = ["env", &prompt, "bash", "--norc", "--noprofile", "-i"];
+            return enter(&Lab::open(options)?, &node, &argv);
+        }
+        Cmd::Kill { node, daemon } => match daemon {
+            Some(daemon) => Lab::open(options)?.kill_daemon(&node, &daemon)?,
+            None => Lab::open(options)?.kill(&node)?,
+        },
+        Cmd::Start { node, daemon } => match daemon {
+            Some(daemon) => Lab::open(options)?.start_daemon(&node, &daemon)?,
+            None => Lab::open(options)?.start(&node)?,
+        },
+        Cmd::Freeze { node, daemon } => Lab::open(options)?.freeze(&node, &daemon)?,
+        Cmd::Thaw { node, daemon } => Lab::open(options)?.thaw(&node, &daemon)?,
+        Cmd::Cut { a, b } => Lab::open(options)?.cut(&a, b.as_deref())?,
+        Cmd::Heal => Lab::open(options)?.heal()?,
+        Cmd::Status => print_status(&Lab::open(options)?),
+        Cmd::Down => {
+            if !Lab::down_by_name(&options)? {
+                eprintln!("gnt-lab: there was no lab `{}`", args.name);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes a command on a node.
+fn enter(lab: &Lab, node: &str, argv: &[&str]) -> anyhow::Result<ExitCode> {
+    let error = lab.node(node)?.interactive(argv)?.exec();
+    Err(anyhow::Error::new(error).context("cannot run nsenter"))
+}
+
+fn print_status(lab: &Lab) {
+    for node in lab.status() {
+        let daemon = |(name, activity): &(String, Activity)| match activity {
+            Activity::Running => name.clone(),
+            Activity::Frozen => format!("{name} (frozen)"),
+        };
+        let daemons: Vec<String> = node.daemons.iter().map(daemon).collect();
+        let power = if node.power { "up" } else { "no power" };
+        print!("{:<8} {:<12} {power:<8} {}", node.name, node.ip, daemons.join(", "));
+        println!(
+            "{}{}",
+            if node.guests.is_empty() { "" } else { "  guests: " },
+            node.guests.join(" ")
+        );
+    }
+    for cut in lab.cuts() {
+        println!("cut: {} from {}", cut.a, cut.b.as_deref().unwrap_or("everybody"));
+    }
+}

@@ -1,0 +1,55 @@
+//! Makes a cluster of a lab's nodes, the way an administrator would.
+
+use super::daemon;
+use super::error::{Error, Result};
+use super::layout::{CLUSTER, node_name};
+use super::node::Node;
+use super::{Lab, state::Hypervisor};
+
+/// `gnt-cluster init` on the first node, then every other node joins. Nodes that are members
+/// already are left alone.
+pub fn init(lab: &Lab) -> Result<()> {
+    let first = node_name(1);
+    let master = lab.node(&first)?;
+    if !master.in_cluster() {
+        check(&master, &init_command(lab.hypervisor()))?;
+    }
+    for name in lab.node_names().into_iter().skip(1) {
+        let node = lab.node(&name)?;
+        if !node.in_cluster() {
+            join(&master, &node)?;
+        }
+    }
+    Ok(())
+}
+
+/// The command that makes the cluster.
+pub fn init_command(hypervisor: Hypervisor) -> Vec<String> {
+    let mut argv = ["gnt-cluster", "init", "--enabled-disk-templates=sharedfile,file,diskless"]
+        .map(str::to_owned)
+        .to_vec();
+    argv.push(format!("--enabled-hypervisors={}", hypervisor.name()));
+    argv.extend(["-N", "mode=bridged,link=br0", "--master-netdev=br0"].map(str::to_owned));
+    argv.extend(["--master-netmask=32", CLUSTER].map(str::to_owned));
+    argv
+}
+
+/// Lets one node join: a one-time token from the master, then the master adds it.
+pub fn join(master: &Node<'_>, node: &Node<'_>) -> Result<()> {
+    let name = node.name();
+    let said = check(master, &["gnt-node", "token", name].map(str::to_owned))?;
+    let token = said
+        .lines()
+        .map(str::trim)
+        .find(|l| !l.is_empty())
+        .ok_or_else(|| Error::Invalid(format!("`gnt-node token {name}` printed no token")))?;
+    check(node, &["roost-noded", "join", token].map(str::to_owned))?;
+    daemon::start(node, "noded")?;
+    check(master, &["gnt-node", "add", name].map(str::to_owned))?;
+    Ok(())
+}
+
+fn check(node: &Node<'_>, argv: &[String]) -> Result<String> {
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    node.exec(&argv)?.success(&format!("{}: {}", node.name(), argv.join(" ")))
+}

@@ -1,0 +1,2 @@
+//! What the tests share: whole clusters on one machine. See [`lab`].
+pub mod lab;
