@@ -37,7 +37,7 @@ pub fn parse_size(text: &str) -> Result<u64> {
 
 /// The units sizes are shown in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Unit {
+pub enum SizeUnit {
     /// Whatever reads best, with the unit's letter behind.
     #[default]
     Human,
@@ -49,14 +49,14 @@ pub enum Unit {
     Tebi,
 }
 
-impl std::str::FromStr for Unit {
+impl std::str::FromStr for SizeUnit {
     type Err = Error;
-    fn from_str(text: &str) -> Result<Unit> {
+    fn from_str(text: &str) -> Result<SizeUnit> {
         match text {
-            "h" => Ok(Unit::Human),
-            "m" => Ok(Unit::Mebi),
-            "g" => Ok(Unit::Gibi),
-            "t" => Ok(Unit::Tebi),
+            "h" => Ok(SizeUnit::Human),
+            "m" => Ok(SizeUnit::Mebi),
+            "g" => Ok(SizeUnit::Gibi),
+            "t" => Ok(SizeUnit::Tebi),
             _ => {
                 Err(Error::wrong_input(format!("'{text}' is not a unit for sizes; use h, m, g, t")))
             }
@@ -65,14 +65,14 @@ impl std::str::FromStr for Unit {
 }
 
 /// Writes a size given in MiB: `512M`, `10.0G`, `1.5T`; or a bare number in one unit.
-pub fn format_size(mib: f64, unit: Unit) -> String {
+pub fn format_unit(mib: f64, unit: SizeUnit) -> String {
     match unit {
-        Unit::Human if mib < 1024.0 => format!("{mib:.0}M"),
-        Unit::Human if mib < 1024.0 * 1024.0 => format!("{:.1}G", mib / 1024.0),
-        Unit::Human => format!("{:.1}T", mib / 1024.0 / 1024.0),
-        Unit::Mebi => format!("{mib:.0}"),
-        Unit::Gibi => format!("{:.1}", mib / 1024.0),
-        Unit::Tebi => format!("{:.1}", mib / 1024.0 / 1024.0),
+        SizeUnit::Human if mib < 1024.0 => format!("{mib:.0}M"),
+        SizeUnit::Human if mib < 1024.0 * 1024.0 => format!("{:.1}G", mib / 1024.0),
+        SizeUnit::Human => format!("{:.1}T", mib / 1024.0 / 1024.0),
+        SizeUnit::Mebi => format!("{mib:.0}"),
+        SizeUnit::Gibi => format!("{:.1}", mib / 1024.0),
+        SizeUnit::Tebi => format!("{:.1}", mib / 1024.0 / 1024.0),
     }
 }
 
@@ -137,16 +137,16 @@ mod tests {
     #[test]
     fn sizes_are_written() {
         for (mib, unit, text) in [
-            (512.0, Unit::Human, "512M"),
-            (1023.0, Unit::Human, "1023M"),
-            (1024.0, Unit::Human, "1.0G"),
-            (1536.0, Unit::Human, "1.5G"),
-            (1024.0 * 1024.0, Unit::Human, "1.0T"),
-            (1536.0, Unit::Mebi, "1536"),
-            (1536.0, Unit::Gibi, "1.5"),
-            (1024.0 * 1536.0, Unit::Tebi, "1.5"),
+            (512.0, SizeUnit::Human, "512M"),
+            (1023.0, SizeUnit::Human, "1023M"),
+            (1024.0, SizeUnit::Human, "1.0G"),
+            (1536.0, SizeUnit::Human, "1.5G"),
+            (1024.0 * 1024.0, SizeUnit::Human, "1.0T"),
+            (1536.0, SizeUnit::Mebi, "1536"),
+            (1536.0, SizeUnit::Gibi, "1.5"),
+            (1024.0 * 1536.0, SizeUnit::Tebi, "1.5"),
         ] {
-            assert_eq!(format_size(mib, unit), text);
+            assert_eq!(format_unit(mib, unit), text);
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
         #[test]
         fn whole_sizes_read_back(steps in 0_u64..1 << 40) {
             let mib = steps * SIZE_STEP;
-            prop_assert_eq!(parse_size(&format_size(mib as f64, Unit::Mebi)).expect("size"), mib);
+            prop_assert_eq!(parse_size(&format_unit(mib as f64, SizeUnit::Mebi)).expect("size"), mib);
         }
 
         #[test]

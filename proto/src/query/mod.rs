@@ -12,12 +12,15 @@
 //! field names ──Field::parse─────────┴──► Prepared ──run(rows)──► cells ──format──► text
 //! ```
 
+pub mod columns;
 pub mod eval;
 pub mod fields;
 pub mod filter;
-pub mod nice;
+pub mod format;
 pub mod parse;
+pub mod pyrepr;
 pub mod resource;
+pub mod table;
 pub mod value;
 
 pub use eval::{Prepared, Row, run};

@@ -33,7 +33,8 @@ pub use network::NetworkField;
 pub use node::NodeField;
 pub use storage::{NodeStorageField, NodeVolumeField};
 
-use super::{Resource, nice};
+use super::Resource;
+use crate::nicesort;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -179,7 +180,7 @@ fn describe<F: Field>() -> Vec<FieldDef> {
         let target = F::parse(name).expect("an alias stands for a field").def();
         FieldDef { name: Cow::Borrowed(alias), ..target }
     }));
-    fields.sort_by(|a, b| nice::cmp(&a.name, &b.name));
+    fields.sort_by(|a, b| nicesort::compare(&a.name, &b.name));
     fields
 }
 
@@ -211,7 +212,7 @@ pub fn fields_of(resource: Resource) -> &'static [FieldDef] {
 /// The description of one field, under the name asked for.
 pub fn find(resource: Resource, name: &str) -> Option<FieldDef> {
     let fields = fields_of(resource);
-    let at = fields.binary_search_by(|f| nice::cmp(&f.name, name)).ok()?;
+    let at = fields.binary_search_by(|f| nicesort::compare(&f.name, name)).ok()?;
     Some(fields[at].clone())
 }
 
