@@ -17,4 +17,5 @@ pub mod params;
 pub mod paths;
 pub mod query;
 pub mod rpc;
+pub mod status;
 pub mod units;
