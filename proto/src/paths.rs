@@ -49,6 +49,11 @@ impl Paths {
         self.at("run/ganeti")
     }
 
+    /// `/var/lock/ganeti`: lock files that Ganeti's tools use too.
+    pub fn lock_dir(&self) -> PathBuf {
+        self.at("var/lock/ganeti")
+    }
+
     /// `/etc/ganeti`.
     pub fn conf_dir(&self) -> PathBuf {
         self.at("etc/ganeti")
