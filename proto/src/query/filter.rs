@@ -3,6 +3,7 @@
 //! The text form is read by [`super::parse`], conditions are evaluated by [`super::eval`].
 //! Everything here faces the network, so trees are limited in depth and size.
 
+use crate::error::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use std::fmt;
@@ -136,6 +137,12 @@ impl FilterValue {
      [\"|\", FILTER, …] or [\"!\", FILTER])"
 )]
 pub struct FilterJsonError(pub String);
+
+impl From<FilterJsonError> for Error {
+    fn from(error: FilterJsonError) -> Error {
+        Error::wrong_input(error.to_string())
+    }
+}
 
 impl Filter {
     /// `field == value`.
@@ -317,6 +324,12 @@ pub fn looks_like_filter(args: &[impl AsRef<str>]) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid job ID '{0}': a job is named by its number")]
 pub struct NotANumber(pub String);
+
+impl From<NotANumber> for Error {
+    fn from(error: NotANumber) -> Error {
+        Error::wrong_input(error.to_string())
+    }
+}
 
 /// The filter for plain arguments: any of these names; `*` and `?` make a name a pattern. None
 /// for no arguments. With `numbers` (jobs) each must be a whole number.

@@ -112,16 +112,26 @@ impl TextTable {
             if i > 0 {
                 out.push_str(separator);
             }
-            let padding = std::iter::repeat_n(' ', wanted.saturating_sub(width));
+            let padding = wanted.saturating_sub(width);
             if self.columns[i].right {
-                out.extend(padding);
+                push_blanks(out, padding);
                 out.push_str(text);
             } else {
                 out.push_str(text);
-                out.extend(padding);
+                push_blanks(out, padding);
             }
         }
         out.push('\n');
+    }
+}
+
+/// In pieces: pushing blanks one by one is most of the time a large table takes.
+fn push_blanks(out: &mut String, mut count: usize) {
+    const BLANKS: &str = "                                ";
+    while count > 0 {
+        let piece = count.min(BLANKS.len());
+        out.push_str(&BLANKS[..piece]);
+        count -= piece;
     }
 }
 
