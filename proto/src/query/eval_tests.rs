@@ -1,7 +1,8 @@
 use super::*;
+use crate::query::compiled::Condition;
 use crate::query::fields::{InstanceField, JobField, NodeField};
 use crate::query::parse::parse;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 
 struct Vm {

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod columns;
+pub mod compiled;
 pub mod eval;
 pub mod fields;
 pub mod filter;
@@ -23,6 +24,7 @@ pub mod resource;
 pub mod table;
 pub mod value;
 
+pub use compiled::{Compiled, FilterError};
 pub use eval::{Prepared, Row, run};
 pub use fields::{Field, FieldDef, FieldKind, Source, fields_of, find};
 pub use filter::{Filter, FilterValue};
