@@ -19,5 +19,5 @@ mod registry;
 pub use any::AnyHypervisor;
 pub use attachment::{Attachment, ImageFormat, Source};
 pub use event::{EventSender, Events, GuestEvent};
-pub use fake::Fake;
+pub use fake::{Fake, FakeGuest};
 pub use registry::Hypervisors;

@@ -95,7 +95,7 @@ impl Fake {
         self.guests().get(name).map(|guest| guest.state)
     }
 
-    pub(super) async fn start(
+    pub(crate) async fn start(
         &self,
         guest: &GuestSpec,
         disks: &[Attachment],
@@ -122,11 +122,11 @@ impl Fake {
         })
     }
 
-    pub(super) async fn stop(&self, guest: &InstanceRef, _timeout: Duration) -> Result<()> {
+    pub(crate) async fn stop(&self, guest: &InstanceRef, _timeout: Duration) -> Result<()> {
         self.remove(&guest.name)
     }
 
-    pub(super) async fn reboot(
+    pub(crate) async fn reboot(
         &self,
         guest: &GuestSpec,
         disks: &[Attachment],
@@ -142,11 +142,11 @@ impl Fake {
         }
     }
 
-    pub(super) async fn balloon(&self, guest: &InstanceRef, memory: u64) -> Result<()> {
+    pub(crate) async fn balloon(&self, guest: &InstanceRef, memory: u64) -> Result<()> {
         self.change(&guest.name, |guest| guest.memory = memory)
     }
 
-    pub(super) async fn resume(&self, guest: &InstanceRef) -> Result<()> {
+    pub(crate) async fn resume(&self, guest: &InstanceRef) -> Result<()> {
         let mut guests = self.guests();
         let guest = guests.get_mut(guest.name.as_str()).ok_or_else(|| not_running(&guest.name))?;
         if guest.state != GuestState::Running {
@@ -157,7 +157,7 @@ impl Fake {
         Ok(())
     }
 
-    pub(super) async fn plug_disk(&self, guest: &GuestSpec, disk: &Attachment) -> Result<()> {
+    pub(crate) async fn plug_disk(&self, guest: &GuestSpec, disk: &Attachment) -> Result<()> {
         self.change(&guest.name, |guest| {
             if !guest.disks.contains(&disk.uuid) {
                 guest.disks.push(disk.uuid);
@@ -165,11 +165,11 @@ impl Fake {
         })
     }
 
-    pub(super) async fn unplug_disk(&self, guest: &GuestSpec, disk: DiskId) -> Result<()> {
+    pub(crate) async fn unplug_disk(&self, guest: &GuestSpec, disk: DiskId) -> Result<()> {
         self.change(&guest.name, |guest| guest.disks.retain(|known| *known != disk))
     }
 
-    pub(super) async fn resize_disk(
+    pub(crate) async fn resize_disk(
         &self,
         _guest: &InstanceRef,
         _disk: DiskId,
@@ -178,7 +178,7 @@ impl Fake {
         Ok(())
     }
 
-    pub(super) async fn plug_nic(&self, guest: &GuestSpec, nic: &GuestNic) -> Result<()> {
+    pub(crate) async fn plug_nic(&self, guest: &GuestSpec, nic: &GuestNic) -> Result<()> {
         self.change(&guest.name, |guest| {
             if !guest.nics.contains(&nic.uuid) {
                 guest.nics.push(nic.uuid);
@@ -186,19 +186,19 @@ impl Fake {
         })
     }
 
-    pub(super) async fn unplug_nic(&self, guest: &GuestSpec, nic: &GuestNic) -> Result<()> {
+    pub(crate) async fn unplug_nic(&self, guest: &GuestSpec, nic: &GuestNic) -> Result<()> {
         self.change(&guest.name, |guest| guest.nics.retain(|known| *known != nic.uuid))
     }
 
-    pub(super) async fn list(&self) -> Result<Vec<GuestReport>> {
+    pub(crate) async fn list(&self) -> Result<Vec<GuestReport>> {
         Ok(self.guests().values().map(FakeGuest::report).collect())
     }
 
-    pub(super) async fn info(&self, name: &str) -> Result<Option<GuestReport>> {
+    pub(crate) async fn info(&self, name: &str) -> Result<Option<GuestReport>> {
         Ok(self.guests().get(name).map(FakeGuest::report))
     }
 
-    pub(super) async fn console(&self, guest: &GuestSpec) -> Result<ConsoleInfo> {
+    pub(crate) async fn console(&self, guest: &GuestSpec) -> Result<ConsoleInfo> {
         Ok(ConsoleInfo {
             instance: guest.name.to_string(),
             kind: "msg".into(),
@@ -207,11 +207,11 @@ impl Fake {
         })
     }
 
-    pub(super) async fn validate(&self, _hvparams: &ParamMap) -> Result<()> {
+    pub(crate) async fn validate(&self, _hvparams: &ParamMap) -> Result<()> {
         Ok(())
     }
 
-    pub(super) async fn acceleration(&self) -> Acceleration {
+    pub(crate) async fn acceleration(&self) -> Acceleration {
         Acceleration {
             usable: true,
             accelerator: "none".into(),
@@ -220,7 +220,7 @@ impl Fake {
         }
     }
 
-    pub(super) async fn forget(&self, guest: &InstanceRef) -> Result<()> {
+    pub(crate) async fn forget(&self, guest: &InstanceRef) -> Result<()> {
         match self.state(&guest.name) {
             Some(state) if state.is_running() => Err(Error::wrong_state(format!(
                 "Instance {} cannot be forgotten: it runs here; stop it first",
