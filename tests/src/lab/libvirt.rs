@@ -49,6 +49,12 @@ pub fn configure(layout: &Layout, node: &str, ip: &str) -> Result<()> {
          migration_address = \"{ip}\"\n\
          shared_filesystems = [ \"{SHARED_DIR}\" ]\n"
     );
+    // libvirtd leaves making these to its packages.
+    for (inside, sub) in [("/var/log/libvirt", "qemu"), ("/var/lib/libvirt", "images")] {
+        if let Some(dir) = layout.private(node, inside).map(|d| d.join(sub)) {
+            fs::create_dir_all(&dir).what(|| format!("cannot make {}", dir.display()))?;
+        }
+    }
     for (name, text) in [("libvirtd.conf", daemon), ("qemu.conf", qemu)] {
         let path = dir.join(name);
         fs::write(&path, text).what(|| format!("cannot write {}", path.display()))?;

@@ -1,0 +1,78 @@
+#!/bin/bash
+# Installs what the build, the lab and its guest need, on a bare Debian 12 (or newer), as root.
+# Does nothing when everything is there.
+set -euo pipefail
+
+build=(ca-certificates gcc libc6-dev make pkg-config)
+lab=(busybox-static curl iproute2 nftables openssh-client procps util-linux)
+guest=(cpio dosfstools fdisk kmod mtools syslinux syslinux-common)
+virt=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev
+  qemu-block-extra qemu-system-x86 qemu-utils seabios)
+backports=/etc/apt/sources.list.d/roost-backports.list
+
+fail() {
+  echo "install-deps: $*" >&2
+  exit 1
+}
+
+# missing PACKAGE...: those not installed, one a line.
+missing() {
+  local package
+  for package; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || echo "$package"
+  done
+}
+
+# has_backport PACKAGE: apt can install a backported version.
+has_backport() {
+  apt-cache madison "$1" | grep -q '~bpo12'
+}
+
+# mirror: the address this machine already gets Debian 12 from.
+mirror() {
+  { sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources
+    sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
+  } 2>/dev/null | grep -v security | head -n 1
+}
+
+apt() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 "$@"
+}
+
+mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}")
+mapfile -t pair < <(missing "${virt[@]}")
+if [ $((${#plain[@]} + ${#pair[@]})) -eq 0 ]; then
+  echo "all packages are installed"
+  exit 0
+fi
+
+[ "$(id -u)" = 0 ] || fail "packages are missing (${plain[*]} ${pair[*]}): run it as root"
+[ -x /usr/bin/apt-get ] || fail "only Debian is known here; the packages are: ${plain[*]} ${pair[*]}"
+codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+
+apt update
+if [ ${#plain[@]} -gt 0 ]; then
+  apt install --no-install-recommends "${plain[@]}"
+fi
+if [ ${#pair[@]} -gt 0 ]; then
+  suite=()
+  # QEMU and libvirt must come from the same place: mixed, they cannot be installed together.
+  # Debian 12's backports have newer ones, and some images come with a tool of theirs already.
+  if [ "$codename" = bookworm ]; then
+    if ! has_backport qemu-system-x86; then
+      from=$(mirror)
+      echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${from:-http://deb.debian.org/debian} bookworm-backports main" >$backports
+      apt update || true
+    fi
+    if has_backport qemu-system-x86 && has_backport libvirt-daemon; then
+      suite=(-t bookworm-backports)
+    else
+      rm -f $backports
+      apt update
+      echo "no backports of QEMU and libvirt on this mirror: taking Debian 12's own"
+    fi
+  fi
+  # All of them, not only the missing: a half from the other place would be kept.
+  apt install --no-install-recommends "${suite[@]}" "${virt[@]}"
+fi
+echo "all packages are installed"
