@@ -1,0 +1,24 @@
+//! The only reader of the wall clock.
+//!
+//! Planning must be repeatable, so time is an input of it; whoever needs the time asks here.
+
+use roost_proto::job::Timestamp;
+use std::time::UNIX_EPOCH;
+
+/// Microseconds since 1970.
+pub fn micros() -> u64 {
+    #[allow(clippy::disallowed_methods, reason = "this is the module that may")]
+    let now = std::time::SystemTime::now();
+    // A clock before 1970 is a broken clock; 0 keeps order at least.
+    now.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Now, as jobs note it.
+pub fn now() -> Timestamp {
+    Timestamp::from_micros(micros())
+}
+
+/// Seconds since 1970, as configuration objects note it.
+pub fn seconds() -> f64 {
+    micros() as f64 / 1e6
+}

@@ -1,0 +1,223 @@
+//! The wire: one connection to each node, mutual TLS, deadlines.
+
+use roost_proto::error::{Error, ErrorType};
+use roost_proto::ids::NodeId;
+use roost_proto::node::{Answer, Outcome, Progress, Question};
+use roost_proto::paths::{Paths, certificate_name};
+use roost_proto::rpc::node as pb;
+use roost_proto::rpc::node::node_client::NodeClient;
+use std::path::Path;
+use std::time::Duration;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Status};
+
+/// A connection to a noded.
+pub type Client = NodeClient<Channel>;
+
+/// Larger than any list of guests or disks.
+const MESSAGE_LIMIT: usize = 64 << 20;
+const CONNECT: Duration = Duration::from_secs(3);
+/// A node that says nothing for this long while something is going on is gone.
+const KEEPALIVE: Duration = Duration::from_secs(3);
+
+/// A client on a channel.
+pub fn new(channel: Channel) -> Client {
+    NodeClient::new(channel)
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT)
+}
+
+/// Who we are and whom we trust.
+#[derive(Clone)]
+pub struct Tls {
+    authority: Certificate,
+    identity: Identity,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Tls {
+    /// Reads this node's certificates.
+    pub fn read(paths: &Paths) -> std::io::Result<Tls> {
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+        };
+        Ok(Tls {
+            authority: Certificate::from_pem(read(&paths.authority())?),
+            identity: Identity::from_pem(read(&paths.certificate())?, read(&paths.key())?),
+        })
+    }
+
+    /// A connection to a node, made when it is first used. The node must prove its UUID.
+    pub fn channel(&self, node: NodeId, address: &str, port: u16) -> Result<Channel, Error> {
+        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let bad = |e: tonic::transport::Error| {
+            Error::internal(format!("Node {node}: cannot connect to {address}: {e}"))
+        };
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(self.authority.clone())
+            .identity(self.identity.clone())
+            .domain_name(certificate_name(node));
+        let endpoint = Endpoint::from_shared(format!("https://{host}:{port}"))
+            .map_err(bad)?
+            .tls_config(tls)
+            .map_err(bad)?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .tcp_nodelay(true);
+        Ok(endpoint.connect_lazy())
+    }
+}
+
+/// Why a node did not do it.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// It could not be reached, or fell silent: nobody knows what it did.
+    Unreachable(String),
+    /// It does not obey us.
+    Refused(String),
+    /// It tried and failed.
+    Failed(Error),
+}
+
+impl Failure {
+    /// For people.
+    pub fn into_error(self, place: &str) -> Error {
+        match self {
+            Failure::Unreachable(why) => Error {
+                error_type: Some(ErrorType::EnvironmentError),
+                ..Error::exec(format!("{place} does not answer: {why}"))
+            },
+            Failure::Refused(why) => Error::exec(format!("{place} refuses to obey: {why}")),
+            Failure::Failed(error) => error.at(place),
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        match status.code() {
+            Code::PermissionDenied | Code::FailedPrecondition | Code::Unauthenticated => {
+                Failure::Refused(status.message().to_owned())
+            }
+            Code::InvalidArgument | Code::Unimplemented => Failure::Failed(Error::internal(
+                format!("it does not understand the request: {}", status.message()),
+            )),
+            _ => Failure::Unreachable(reason(&status)),
+        }
+    }
+}
+
+/// The innermost cause says most: `connection refused`, not `transport error`.
+fn reason(status: &Status) -> String {
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
+    let mut text = status.message().to_owned();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+fn failed(text: &str) -> Failure {
+    Failure::Failed(
+        serde_json::from_str(text).unwrap_or_else(|_| Error::exec(format!("unreadable: {text}"))),
+    )
+}
+
+fn unreadable(e: serde_json::Error) -> Failure {
+    Failure::Failed(Error::internal(format!("its answer cannot be read: {e}")))
+}
+
+/// How long a question may take.
+fn deadline(question: &Question) -> Duration {
+    Duration::from_secs(match question {
+        Question::Node | Question::Guests => 10,
+        Question::Command { .. } => 3600,
+        Question::PutFile { .. } | Question::Verify { .. } | Question::OsValidate { .. } => 120,
+        _ => 60,
+    })
+}
+
+/// Asks.
+pub async fn ask(
+    mut client: Client,
+    fence: Option<pb::Fence>,
+    question: &Question,
+) -> Result<Answer, Failure> {
+    let text = serde_json::to_string(question)
+        .map_err(|e| Failure::Failed(Error::internal(format!("unsendable question: {e}"))))?;
+    let mut request = tonic::Request::new(pb::AskRequest { fence, question: text });
+    request.set_timeout(deadline(question));
+    match client.ask(request).await?.into_inner().reply {
+        Some(pb::ask_reply::Reply::Answer(answer)) => {
+            serde_json::from_str(&answer).map_err(unreadable)
+        }
+        Some(pb::ask_reply::Reply::Failed(error)) => Err(failed(&error)),
+        None => Err(Failure::Failed(Error::internal("it gave an empty answer"))),
+    }
+}
+
+/// How long an action may take altogether. Connections that fall silent are noticed by keep-alive;
+/// this is for nodes that are alive and hang.
+fn limit(action: &str) -> Duration {
+    // OS scripts, copies and migrations of large guests take hours; the rest does not.
+    let long = ["os-run", "disks-copy", "disks-wipe", "migrate-run"];
+    let is_long = long.iter().any(|what| action.starts_with(&format!("{{\"do\":\"{what}\"")));
+    Duration::from_secs(if is_long { 86_400 } else { 900 })
+}
+
+/// Has it do something; tells progress as it comes.
+pub async fn run(
+    mut client: Client,
+    request: pb::RunRequest,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Outcome, Failure> {
+    let limit = limit(&request.action);
+    let work = async {
+        let mut events = client.run(request).await?.into_inner();
+        while let Some(event) = events.message().await? {
+            match event.event {
+                Some(pb::run_event::Event::Progress(text)) => {
+                    // Progress we cannot read is no reason to fail.
+                    if let Ok(p) = serde_json::from_str(&text) {
+                        progress(p);
+                    }
+                }
+                Some(pb::run_event::Event::Done(text)) => {
+                    return serde_json::from_str(&text).map_err(unreadable);
+                }
+                Some(pb::run_event::Event::Failed(text)) => return Err(failed(&text)),
+                None => {}
+            }
+        }
+        Err(Failure::Unreachable("it ended the conversation".into()))
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Failed(Error::exec(format!(
+            "it did not finish within {} seconds",
+            limit.as_secs()
+        )))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_proto::node::Action;
+
+    #[test]
+    fn long_actions_are_known_by_their_tag() {
+        let delay = serde_json::to_string(&Action::Delay { duration: 1.0 }).unwrap();
+        assert!(delay.starts_with("{\"do\":\"delay\""), "{delay}");
+        assert_eq!(limit(&delay).as_secs(), 900);
+        assert_eq!(limit("{\"do\":\"migrate-run\",").as_secs(), 86_400);
+    }
+}

@@ -1,0 +1,215 @@
+//! The nodes, as masterd sees them: connections, and what they report.
+//!
+//! Everything that changes a node carries the fence (cluster and epoch). A node that cannot be
+//! reached is tried again for a while, because a noded that is being restarted must not fail a
+//! job; after that its step fails like any other.
+
+mod client;
+mod observed;
+mod watch;
+
+pub use client::Tls;
+pub use observed::{NodeView, Observed};
+
+use crate::jobs::{BoxFuture, Hands, StepId};
+use crate::state::State;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::{ClusterId, Epoch, JobId, NodeId};
+use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
+use roost_proto::rpc::node as pb;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How long an action waits for a node that does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two tries.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// All nodes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Nodes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    tls: Tls,
+    cluster: ClusterId,
+    epoch: Epoch,
+    port: u16,
+    channels: Mutex<HashMap<NodeId, (String, tonic::transport::Channel)>>,
+    observed: Observed,
+    forget: mpsc::UnboundedSender<JobId>,
+    patience: Duration,
+}
+
+impl Nodes {
+    /// Connects lazily; starts watching all nodes that are online, until `shutdown`.
+    pub fn start(
+        state: State,
+        tls: Tls,
+        epoch: Epoch,
+        port: u16,
+        shutdown: CancellationToken,
+    ) -> Nodes {
+        let (forget, ended) = mpsc::unbounded_channel();
+        let cluster = state.config().cluster.uuid;
+        let nodes = Nodes(Arc::new(Inner {
+            state,
+            tls,
+            cluster,
+            epoch,
+            port,
+            channels: Mutex::new(HashMap::new()),
+            observed: Observed::default(),
+            forget,
+            patience: PATIENCE,
+        }));
+        tokio::spawn(watch::run(nodes.clone(), shutdown.clone()));
+        tokio::spawn(nodes.clone().forget_jobs(ended, shutdown));
+        nodes
+    }
+
+    /// What nodes report.
+    pub fn observed(&self) -> &Observed {
+        &self.0.observed
+    }
+
+    fn fence(&self) -> Option<pb::Fence> {
+        Some(pb::Fence { epoch: self.0.epoch.0, cluster: self.0.cluster.to_string() })
+    }
+
+    fn client(&self, node: NodeId) -> Result<client::Client> {
+        let config = self.0.state.config();
+        let found = config.node_by_id(node)?;
+        if found.offline {
+            return Err(Error::environment(format!("Node {} is marked offline", found.name)));
+        }
+        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((address, channel)) = channels.get(&node)
+            && *address == found.primary_ip
+        {
+            return Ok(client::new(channel.clone()));
+        }
+        let channel = self.0.tls.channel(node, &found.primary_ip, self.0.port)?;
+        channels.insert(node, (found.primary_ip.clone(), channel.clone()));
+        Ok(client::new(channel))
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.0.state.config().node_name(node)
+    }
+
+    /// Asks a node that is not in the configuration yet.
+    pub async fn ask_stranger(
+        &self,
+        node: NodeId,
+        address: &str,
+        question: &Question,
+    ) -> Result<Answer> {
+        let channel = self.0.tls.channel(node, address, self.0.port)?;
+        let place = format!("node at {address}");
+        client::ask(client::new(channel), self.fence(), question)
+            .await
+            .map_err(|e| e.into_error(&place))
+    }
+
+    async fn ask_node(&self, node: NodeId, question: &Question) -> Result<Answer> {
+        match client::ask(self.client(node)?, self.fence(), question).await {
+            // A connection that broke while idle shows only now: once more, on a new one.
+            Err(client::Failure::Unreachable(_)) => {
+                client::ask(self.client(node)?, self.fence(), question).await
+            }
+            other => other,
+        }
+        .map_err(|e| e.into_error(&format!("node {}", self.name(node))))
+    }
+
+    async fn run_on(
+        &self,
+        id: StepId,
+        node: NodeId,
+        action: &Action,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Outcome> {
+        let action = serde_json::to_string(action)
+            .map_err(|e| Error::internal(format!("unsendable action: {e}")))?;
+        let request = pb::RunRequest {
+            fence: self.fence(),
+            job: id.job.0,
+            op: u32::try_from(id.op).unwrap_or(u32::MAX),
+            step: u32::try_from(id.step).unwrap_or(u32::MAX),
+            undo: id.undo,
+            action,
+        };
+        let give_up = tokio::time::Instant::now() + self.0.patience;
+        loop {
+            match client::run(self.client(node)?, request.clone(), progress).await {
+                Ok(outcome) => {
+                    self.0.observed.apply_outcome(node, &outcome);
+                    return Ok(outcome);
+                }
+                Err(client::Failure::Unreachable(why)) => {
+                    if tokio::time::Instant::now() >= give_up {
+                        return Err(client::Failure::Unreachable(why)
+                            .into_error(&format!("node {}", self.name(node))));
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(other) => return Err(other.into_error(&format!("node {}", self.name(node)))),
+            }
+        }
+    }
+
+    /// Tells nodes now and then which jobs are over.
+    async fn forget_jobs(
+        self,
+        mut ended: mpsc::UnboundedReceiver<JobId>,
+        shutdown: CancellationToken,
+    ) {
+        let mut jobs = Vec::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                got = ended.recv_many(&mut jobs, 1000) => if got == 0 { return },
+            }
+            // Many jobs at once cost one message each node.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            while let Ok(job) = ended.try_recv() {
+                jobs.push(job);
+            }
+            let ids: Vec<u64> = jobs.drain(..).map(|job| job.0).collect();
+            let config = self.0.state.config();
+            for node in config.online_nodes().map(|n| n.uuid) {
+                let request = pb::ForgetRequest { fence: self.fence(), jobs: ids.clone() };
+                if let Ok(mut client) = self.client(node) {
+                    // Forgetting is housekeeping: nodes also forget by age.
+                    client.forget(request).await.ok();
+                }
+            }
+        }
+    }
+}
+
+impl Hands for Nodes {
+    fn ask<'a>(&'a self, node: NodeId, question: &'a Question) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(self.ask_node(node, question))
+    }
+
+    fn run<'a>(
+        &'a self,
+        id: StepId,
+        node: NodeId,
+        action: &'a Action,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(self.run_on(id, node, action, progress))
+    }
+
+    fn forget(&self, job: JobId) {
+        // The receiver ends only with the daemon.
+        self.0.forget.send(job).ok();
+    }
+}

@@ -1,0 +1,96 @@
+//! What nodes say of themselves and their guests. Observed, never stored, never decided on alone:
+//! plans ask again.
+
+use roost_proto::choices::Hypervisor;
+use roost_proto::ids::NodeId;
+use roost_proto::node::{GuestReport, NodeReport, Observation, Outcome};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The newest that is known of a node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeView {
+    /// It answers.
+    pub up: bool,
+    /// Why it does not.
+    pub problem: String,
+    /// What it said last, even if it does not answer now.
+    pub report: NodeReport,
+    /// By name.
+    pub guests: BTreeMap<String, GuestReport>,
+}
+
+/// The views of all nodes. Cheap to clone; readers get a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Observed(Arc<RwLock<HashMap<NodeId, Arc<NodeView>>>>);
+
+impl Observed {
+    /// All views.
+    pub fn all(&self) -> HashMap<NodeId, Arc<NodeView>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One node's.
+    pub fn node(&self, node: NodeId) -> Option<Arc<NodeView>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    fn change(&self, node: NodeId, change: impl FnOnce(&mut NodeView)) {
+        let mut views = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(views.entry(node).or_default()));
+    }
+
+    /// A node told something.
+    pub fn apply(&self, node: NodeId, observation: Observation) {
+        self.change(node, |view| {
+            view.up = true;
+            view.problem.clear();
+            match observation {
+                Observation::All { node, guests } => {
+                    view.report = *node;
+                    view.guests = guests.into_iter().map(|g| (g.name.clone(), g)).collect();
+                }
+                Observation::Guest { guest } => {
+                    view.guests.insert(guest.name.clone(), guest);
+                }
+                Observation::Gone { name, hypervisor } => remove(view, &name, Some(hypervisor)),
+                Observation::Node { node } => view.report = *node,
+            }
+        });
+    }
+
+    /// An action left a guest in a new state: known before any watcher is told.
+    pub fn apply_outcome(&self, node: NodeId, outcome: &Outcome) {
+        if outcome.guest.is_none() && outcome.gone.is_empty() {
+            return;
+        }
+        self.change(node, |view| {
+            for name in &outcome.gone {
+                remove(view, name, None);
+            }
+            if let Some(guest) = &outcome.guest {
+                view.guests.insert(guest.name.clone(), guest.clone());
+            }
+        });
+    }
+
+    /// A node does not answer.
+    pub fn lost(&self, node: NodeId, problem: String) {
+        self.change(node, |view| {
+            view.up = false;
+            view.problem = problem;
+        });
+    }
+
+    /// A node is not in the cluster any more, or marked offline.
+    pub fn forget(&self, node: NodeId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+}
+
+fn remove(view: &mut NodeView, name: &str, hypervisor: Option<Hypervisor>) {
+    let same = |g: &GuestReport| hypervisor.is_none_or(|h| g.hypervisor == h);
+    if view.guests.get(name).is_some_and(same) {
+        view.guests.remove(name);
+    }
+}

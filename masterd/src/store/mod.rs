@@ -1,0 +1,195 @@
+//! The store: documents in one transactional place, numbered by one serial.
+//!
+//! ```text
+//!   batch, batch, batch ──► commit ──► durable, each with its own serial
+//!                                  └─► log of the last batches, for watchers and followers
+//! ```
+//!
+//! A document is JSON text under (space, id). The store knows nothing of what is in it. It is
+//! driven by one thread (see [`crate::state`]), which hands over several batches at once: they
+//! become durable together, at the price of one.
+//!
+//! Implementations: [`sqlite`]. All pass [`conformance`].
+
+#[cfg(test)]
+pub mod conformance;
+pub mod sqlite;
+
+use roost_proto::ids::Serial;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a document is about; with its id it names the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    Cluster,
+    Node,
+    NodeGroup,
+    Instance,
+    Disk,
+    Network,
+    Filter,
+    /// Jobs that are not archived.
+    Job,
+    /// Plans of unfinished opcodes, and how far they are.
+    Journal,
+    /// What could not be undone or removed.
+    Debris,
+    /// Archived jobs: not loaded, looked up one by one.
+    Archive,
+    /// Single facts: the epoch, the last job's number, the drain flag.
+    Meta,
+}
+
+impl Space {
+    /// All of them.
+    pub const ALL: [Space; 12] = [
+        Space::Cluster,
+        Space::Node,
+        Space::NodeGroup,
+        Space::Instance,
+        Space::Disk,
+        Space::Network,
+        Space::Filter,
+        Space::Job,
+        Space::Journal,
+        Space::Debris,
+        Space::Archive,
+        Space::Meta,
+    ];
+
+    /// Its word, as stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Space::Cluster => "cluster",
+            Space::Node => "node",
+            Space::NodeGroup => "nodegroup",
+            Space::Instance => "instance",
+            Space::Disk => "disk",
+            Space::Network => "network",
+            Space::Filter => "filter",
+            Space::Job => "job",
+            Space::Journal => "journal",
+            Space::Debris => "debris",
+            Space::Archive => "archive",
+            Space::Meta => "meta",
+        }
+    }
+
+    /// The space of a word.
+    pub fn of(word: &str) -> Option<Space> {
+        Space::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+
+    /// Part of the configuration, as opposed to jobs and notes.
+    pub fn is_config(self) -> bool {
+        matches!(
+            self,
+            Space::Cluster
+                | Space::Node
+                | Space::NodeGroup
+                | Space::Instance
+                | Space::Disk
+                | Space::Network
+                | Space::Filter
+        )
+    }
+}
+
+/// The name of a document.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    pub space: Space,
+    pub id: String,
+}
+
+impl Key {
+    /// Names a document.
+    pub fn new(space: Space, id: impl ToString) -> Key {
+        Key { space, id: id.to_string() }
+    }
+}
+
+/// Changes that happen together or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    pub puts: Vec<(Key, String)>,
+    pub deletes: Vec<Key>,
+}
+
+impl Batch {
+    /// Nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.deletes.is_empty()
+    }
+}
+
+/// Everything in a store but the archive.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    pub serial: Serial,
+    pub documents: Vec<(Key, String)>,
+}
+
+/// What happened since a serial.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// These batches, oldest first.
+    Tail(Vec<(Serial, Batch)>),
+    /// Too long ago to tell: start from here.
+    Snapshot(Contents),
+}
+
+/// Why a store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file belongs to a newer version of the program.
+    #[error(
+        "{path} was written by a newer version (its format is {found}, this program reads up to \
+         {known}): install that version, or restore the copy made before the upgrade",
+        path = path.display()
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    /// The file is not one of ours.
+    #[error("{path} is not a Roost database", path = path.display())]
+    Foreign { path: PathBuf },
+    /// The file is damaged.
+    #[error(
+        "{path} is damaged: {detail}. Do not use it. Restore it from another master candidate, or \
+         from a backup",
+        path = path.display()
+    )]
+    Damaged { path: PathBuf, detail: String },
+    /// There is none.
+    #[error("{path} does not exist: this node holds no cluster configuration", path = path.display())]
+    Missing { path: PathBuf },
+    /// There is one already.
+    #[error("{path} exists already", path = path.display())]
+    Exists { path: PathBuf },
+    /// The database could not do it: disk full, no permission, …
+    #[error("{path}: {detail}", path = path.display())]
+    Failed { path: PathBuf, detail: String },
+}
+
+/// A place that keeps documents.
+pub trait Store: Send {
+    /// Everything but the archive.
+    fn load(&mut self) -> Result<Contents, StoreError>;
+
+    /// Makes the batches durable, together. Returns the serial of the last; the others have the
+    /// ones before it, in order. On an error nothing was changed.
+    fn commit(&mut self, batches: &[Batch]) -> Result<Serial, StoreError>;
+
+    /// What happened after `serial`.
+    fn since(&mut self, serial: Serial) -> Result<Since, StoreError>;
+
+    /// One document.
+    fn get(&mut self, key: &Key) -> Result<Option<String>, StoreError>;
+
+    /// The largest id of a space.
+    fn last_id(&mut self, space: Space) -> Result<Option<String>, StoreError>;
+
+    /// All documents of a space, in the order of their ids.
+    fn scan(&mut self, space: Space) -> Result<Vec<(String, String)>, StoreError>;
+}
