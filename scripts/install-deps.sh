@@ -25,14 +25,15 @@ missing() {
 
 # has_backport PACKAGE: apt can install a backported version.
 has_backport() {
-  apt-cache madison "$1" | grep -q '~bpo12'
+  [[ $(apt-cache madison "$1") == *~bpo12* ]]
 }
 
 # mirror: the address this machine already gets Debian 12 from.
 mirror() {
+  # Only some of these files exist, so failures say nothing.
   { sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources
     sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
-  } 2>/dev/null | grep -v security | head -n 1
+  } 2>/dev/null | awk '!/security/ && !found { print; found = 1 }' || true
 }
 
 apt() {

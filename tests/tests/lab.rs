@@ -1,5 +1,7 @@
 //! The lab itself: what it promises the other tests. Needs root: `make test-full`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::time::Duration;
 
 use roost_tests::lab::{Activity, Error, Hypervisor, Lab, Options, wait_until};
