@@ -244,9 +244,9 @@ choices! {
     /// Whether a guest may write to a disk.
     DiskMode("disk mode") {
         /// No.
-        ReadOnly = "ro",
+        Ro = "ro",
         /// Yes.
-        ReadWrite = "rw",
+        Rw = "rw",
     }
 
     /// Who opens a networked disk.
@@ -362,6 +362,20 @@ choices! {
     }
 }
 
+impl Default for AdminStateSource {
+    /// An administrator decides, unless something else is recorded.
+    fn default() -> Self {
+        AdminStateSource::Admin
+    }
+}
+
+impl Default for DiskMode {
+    /// Guests may write, unless something else is said.
+    fn default() -> Self {
+        DiskMode::Rw
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,12 +396,5 @@ mod tests {
     fn a_wrong_word_is_refused_with_the_right_ones() {
         let error = "warm".parse::<RebootType>().expect_err("wrong word");
         assert_eq!(error.message, "'warm' is not a reboot type; allowed: soft, hard, full");
-    }
-}
-
-impl Default for AdminStateSource {
-    /// An administrator decides, unless something else is recorded.
-    fn default() -> Self {
-        AdminStateSource::Admin
     }
 }

@@ -44,9 +44,8 @@ fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
 /// the same value first, so that the order is total.
 fn numbers(a: &str, b: &str) -> Ordering {
     let (value_a, value_b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
-    (a.is_empty() || b.is_empty())
-        .then(|| b.is_empty().cmp(&a.is_empty()))
-        .unwrap_or(Ordering::Equal)
+    let none_first = b.is_empty().cmp(&a.is_empty());
+    none_first
         .then(value_a.len().cmp(&value_b.len()))
         .then_with(|| value_a.cmp(value_b))
         .then(a.len().cmp(&b.len()))

@@ -1,6 +1,7 @@
 //! Disks. A disk is a tree: a DRBD disk stands on two volumes on each of two nodes.
 
 use super::ParamMap;
+pub use crate::choices::DiskMode;
 use crate::choices::DiskTemplate;
 use crate::ids::{DiskId, NodeId};
 use serde::{Deserialize, Serialize};
@@ -45,17 +46,6 @@ pub struct Disk {
 
 fn one() -> u64 {
     1
-}
-
-/// How the guest may use a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiskMode {
-    /// Read and write.
-    #[default]
-    Rw,
-    /// Only read.
-    Ro,
 }
 
 /// Where a disk's data is, in the terms of its template.

@@ -87,10 +87,7 @@ fn defaults() {
     assert!(create.wait_for_sync && create.start && create.conflicts_check && !create.ip_check);
     assert_eq!(create.source_shutdown_timeout, 120);
     assert_eq!(create.compress, "none");
-    assert_eq!(
-        create.disks[0],
-        DiskSpec { mode: Some(DiskMode::ReadWrite), ..DiskSpec::sized(1024) }
-    );
+    assert_eq!(create.disks[0], DiskSpec { mode: Some(DiskMode::Rw), ..DiskSpec::sized(1024) });
     let made = InstanceCreate::new(
         "web1.example.com",
         InstCreateMode::Create,
