@@ -43,6 +43,12 @@ mod tests {
                     contained(value, inner, &format!("{path}/{key}"));
                 }
             }
+            (Value::Array(b), Value::Array(a)) => {
+                assert_eq!(b.len(), a.len(), "{path}");
+                for (i, (value, inner)) in b.iter().zip(a).enumerate() {
+                    contained(value, inner, &format!("{path}/{i}"));
+                }
+            }
             (Value::Number(b), Value::Number(a)) => assert_eq!(b.as_f64(), a.as_f64(), "{path}"),
             _ => assert_eq!(before, after, "{path}"),
         }
