@@ -20,6 +20,7 @@ pub mod hypervisor;
 pub mod ipolicy;
 pub mod nic;
 pub mod node;
+pub mod state;
 pub mod value;
 
 pub use backend::FilledBe;
