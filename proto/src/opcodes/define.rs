@@ -77,8 +77,9 @@ pub(super) const fn plain(field: &'static str) -> &'static str {
 pub(super) fn take<T: DeserializeOwned>(
     op_id: &str,
     fields: &mut Map<String, Value>,
-    field: &str,
+    field: &'static str,
 ) -> Result<Option<T>> {
+    let field = plain(field);
     let value = match fields.remove(field) {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value,
@@ -96,11 +97,14 @@ pub(super) fn take<T: DeserializeOwned>(
 pub(super) fn take_required<T: DeserializeOwned>(
     op_id: &str,
     fields: &mut Map<String, Value>,
-    field: &str,
+    field: &'static str,
 ) -> Result<T> {
     match take(op_id, fields, field)? {
         Some(value) => Ok(value),
-        None => Err(Error::wrong_input(format!("Required parameter '{op_id}.{field}' missing"))),
+        None => Err(Error::wrong_input(format!(
+            "Required parameter '{op_id}.{}' missing",
+            plain(field)
+        ))),
     }
 }
 
@@ -129,10 +133,10 @@ fn check(field: &str, value: &Value) -> std::result::Result<(), String> {
 }
 
 /// Puts one field, unless it is null.
-pub(super) fn put<T: Serialize>(fields: &mut Map<String, Value>, field: &str, value: &T) {
+pub(super) fn put<T: Serialize>(fields: &mut Map<String, Value>, field: &'static str, value: &T) {
     let value = serde_json::to_value(value).expect("opcode fields are plain data with text keys");
     if !value.is_null() {
-        fields.insert(field.to_owned(), value);
+        fields.insert(plain(field).to_owned(), value);
     }
 }
 
@@ -221,21 +225,25 @@ macro_rules! opcodes {
             fn take_from(
                 fields: &mut serde_json::Map<String, serde_json::Value>,
             ) -> $crate::error::Result<$name> {
+                #[allow(unused_imports, reason = "not every opcode has both kinds of fields")]
+                use $crate::opcodes::define::{refuse_rest, take, take_required};
                 let op = $name {
-                    $($( $r: $crate::opcodes::define::take_required($id, fields, $crate::opcodes::define::plain(stringify!($r)))?, )+)?
-                    $($( $o: match $crate::opcodes::define::take($id, fields, $crate::opcodes::define::plain(stringify!($o)))? {
+                    $($( $r: take_required($id, fields, stringify!($r))?, )+)?
+                    $($( $o: match take($id, fields, stringify!($o))? {
                         Some(value) => value,
                         None => $od,
                     }, )+)?
                 };
-                $crate::opcodes::define::refuse_rest::<$name>(fields)?;
+                refuse_rest::<$name>(fields)?;
                 Ok(op)
             }
 
             #[allow(unused_variables, reason = "some opcodes have no fields")]
             fn put_into(&self, fields: &mut serde_json::Map<String, serde_json::Value>) {
-                $($( $crate::opcodes::define::put(fields, $crate::opcodes::define::plain(stringify!($r)), &self.$r); )+)?
-                $($( $crate::opcodes::define::put(fields, $crate::opcodes::define::plain(stringify!($o)), &self.$o); )+)?
+                #[allow(unused_imports, reason = "some opcodes have no fields")]
+                use $crate::opcodes::define::put;
+                $($( put(fields, stringify!($r), &self.$r); )+)?
+                $($( put(fields, stringify!($o), &self.$o); )+)?
             }
 
             fn summary_value(&self) -> Option<String> {
