@@ -4,5 +4,6 @@ pub mod clock;
 pub mod config;
 pub mod jobs;
 pub mod nodes;
+pub mod ops;
 pub mod state;
 pub mod store;

@@ -288,11 +288,11 @@ impl Engine {
                 (place, node, question, answer)
             });
         }
-        let mut facts: Vec<_> = asking.join_all().await;
-        facts.sort_by_key(|(place, ..)| *place);
-        Facts(
-            facts.into_iter().map(|(_, node, question, answer)| (node, question, answer)).collect(),
-        )
+        let mut answers: Vec<_> = asking.join_all().await;
+        answers.sort_by_key(|(place, ..)| *place);
+        let answers =
+            answers.into_iter().map(|(_, node, question, answer)| (node, question, answer));
+        Facts { answers: answers.collect(), seen: self.0.hands.seen(), debris: self.debris() }
     }
 
     /// Runs a piece of debris's task again.

@@ -22,13 +22,14 @@ pub use engine::{CancelReply, Engine};
 pub use entry::JobEntry;
 
 use crate::config::Config;
+use crate::nodes::NodeView;
 use locks::LockSet;
 use plan::Plan;
 use roost_proto::error::Result;
 use roost_proto::ids::{JobId, NodeId};
 use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
 use roost_proto::opcodes::OpInput;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -61,13 +62,23 @@ pub trait Hands: Send + Sync + 'static {
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> BoxFuture<'a, Result<Outcome>>;
 
+    /// What nodes reported last.
+    fn seen(&self) -> HashMap<NodeId, Arc<NodeView>>;
+
     /// A job is over: nodes need not remember its steps.
     fn forget(&self, job: JobId);
 }
 
-/// What nodes answered.
+/// What is known of the nodes when a plan is made.
 #[derive(Debug, Default)]
-pub struct Facts(pub Vec<(NodeId, Question, Result<Answer>)>);
+pub struct Facts {
+    /// What they were asked for this plan, and answered.
+    pub answers: Vec<(NodeId, Question, Result<Answer>)>,
+    /// What they reported by themselves some moments ago.
+    pub seen: HashMap<NodeId, Arc<NodeView>>,
+    /// What earlier jobs could not clean up.
+    pub debris: BTreeMap<String, plan::Debris>,
+}
 
 /// Where identifiers and random numbers come from: an input of planning.
 pub trait IdSource: Send {

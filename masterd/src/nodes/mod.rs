@@ -208,6 +208,10 @@ impl Hands for Nodes {
         Box::pin(self.run_on(id, node, action, progress))
     }
 
+    fn seen(&self) -> HashMap<NodeId, Arc<NodeView>> {
+        self.0.observed.all()
+    }
+
     fn forget(&self, job: JobId) {
         // The receiver ends only with the daemon.
         self.0.forget.send(job).ok();

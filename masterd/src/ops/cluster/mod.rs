@@ -1,0 +1,1 @@
+//! Opcodes about the cluster.

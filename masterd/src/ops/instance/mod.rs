@@ -1,0 +1,7 @@
+//! Opcodes about instances.
+
+mod check;
+mod create;
+mod devices;
+mod shutdown;
+mod startup;

@@ -1,0 +1,93 @@
+//! What opcodes need and do: one file for each.
+//!
+//! An opcode is three pure functions ([`Operate`]): the locks it needs, the questions it has for
+//! nodes, and the plan it makes from their answers. Order, durability and undoing are the job
+//! engine's.
+
+mod cluster;
+mod context;
+mod group;
+mod guest;
+mod instance;
+mod node;
+mod placement;
+mod tags;
+mod test;
+
+pub use context::Context;
+
+use crate::config::Config;
+use crate::jobs::locks::LockSet;
+use crate::jobs::plan::Plan;
+use crate::jobs::{PlanInput, Planner};
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
+use roost_proto::node::Question;
+use roost_proto::opcodes::{OpCode, OpInput};
+
+/// An opcode's behaviour. Pure: no clock, no randomness, no I/O.
+pub trait Operate {
+    /// The locks it needs, as far as this configuration tells.
+    fn locks(&self, config: &Config) -> Result<LockSet>;
+
+    /// What must be asked of nodes.
+    fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
+        let _ = config;
+        Ok(Vec::new())
+    }
+
+    /// What it will do, or why it must not.
+    fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan>;
+}
+
+macro_rules! operations {
+    ($($name:ident),+ $(,)?) => {
+        /// The behaviour of an opcode. Errors: it has none in this version.
+        fn operation(op: &OpCode) -> Result<&dyn Operate> {
+            match op {
+                $(OpCode::$name(op) => Ok(op),)+
+                other => Err(Error::wrong_input(format!(
+                    "{} is not available in this version",
+                    other.op_id()
+                ))),
+            }
+        }
+    };
+}
+
+operations! {
+    InstanceCreate,
+    InstanceStartup,
+    InstanceShutdown,
+    TestDelay,
+}
+
+/// All opcodes, for the engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Operations;
+
+impl Operations {
+    /// Refuses what could only fail later. Called when a job is submitted.
+    pub fn check(op: &OpInput) -> Result<()> {
+        operation(&op.op).map(|_| ())
+    }
+}
+
+impl Planner for Operations {
+    fn locks(&self, op: &OpInput, config: &Config) -> Result<LockSet> {
+        operation(&op.op)?.locks(config)
+    }
+
+    fn questions(&self, op: &OpInput, config: &Config) -> Result<Vec<(NodeId, Question)>> {
+        operation(&op.op)?.questions(config)
+    }
+
+    fn plan(&self, input: &mut PlanInput<'_>) -> Result<Plan> {
+        let op = input.op;
+        operation(&op.op)?.plan(&mut Context::new(input))
+    }
+
+    fn max_running(&self, config: &Config) -> usize {
+        config.cluster.max_running_jobs as usize
+    }
+}

@@ -1,0 +1,71 @@
+//! Choosing a node: the one with most free memory.
+//!
+//! A simple rule that never surprises, until a real allocator takes its place.
+
+use super::Context;
+use crate::config::Config;
+use roost_proto::error::{Error, ErrorType, Result};
+use roost_proto::ids::{GroupId, NodeId};
+use roost_proto::objects::Node;
+use std::sync::Arc;
+
+/// What this rule is called where an allocator's name is asked for.
+pub const NAME: &str = "most-free-memory";
+/// Names under which people ask for an allocator: the cluster's, Ganeti's, and our own.
+const KNOWN: [&str; 3] = [".", "hail", NAME];
+
+/// An allocator we do not have is an error, not a surprise.
+pub fn check_allocator(name: Option<&str>) -> Result<()> {
+    match name {
+        Some(name) if !KNOWN.contains(&name) => Err(Error::prereq(
+            ErrorType::UnknownEntity,
+            format!("Can't find iallocator '{name}'; there are: {}", KNOWN.join(", ")),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Nodes that may get something new: online, not drained, able to run instances; in a group if one
+/// is named, and not among those excluded.
+pub fn candidates<'a>(
+    config: &'a Config,
+    group: Option<GroupId>,
+    without: &[NodeId],
+) -> impl Iterator<Item = &'a Arc<Node>> {
+    config.nodes.values().filter(move |node| {
+        !node.offline
+            && !node.drained
+            && node.vm_capable
+            && group.is_none_or(|g| node.group == g)
+            && !without.contains(&node.uuid)
+    })
+}
+
+/// The candidate with most free memory of those that answered and have `memory` MiB. The order of
+/// equals is that of their names, so that the choice can be repeated.
+pub fn choose(cx: &Context<'_, '_>, nodes: &[NodeId], memory: u64) -> Result<NodeId> {
+    let config = cx.config();
+    let mut problems = Vec::new();
+    let mut best: Option<(u64, NodeId)> = None;
+    let mut nodes: Vec<_> = nodes.to_vec();
+    nodes.sort_by_key(|id| config.node_name(*id));
+    for id in nodes {
+        let name = config.node_name(id);
+        match cx.free_memory(id) {
+            Err(error) => problems.push(error.message),
+            Ok(free) if free < memory => {
+                problems.push(format!("{name}: only {free} MiB of memory free"));
+            }
+            Ok(free) if best.is_none_or(|(most, _)| free > most) => best = Some((free, id)),
+            Ok(_) => {}
+        }
+    }
+    match best {
+        Some((_, id)) => Ok(id),
+        None => Err(Error::resources(format!(
+            "Can't compute nodes using iallocator '{NAME}': no node has {memory} MiB of memory \
+             free ({})",
+            if problems.is_empty() { "there is no candidate".into() } else { problems.join("; ") }
+        ))),
+    }
+}
