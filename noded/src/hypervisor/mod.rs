@@ -14,6 +14,7 @@ mod any;
 mod attachment;
 mod event;
 mod fake;
+mod libvirt;
 mod registry;
 
 pub use any::AnyHypervisor;

@@ -18,6 +18,7 @@ impl Node for Target {
     type RunStream = Nothing<rpc::RunEvent>;
     type WatchStream = Nothing<rpc::WatchEvent>;
     type TunnelStream = TunnelStream;
+    type CopyStream = Nothing<rpc::CopyReply>;
 
     async fn run(&self, _: Request<rpc::RunRequest>) -> Result<Response<Self::RunStream>, Status> {
         Err(Status::unimplemented("run"))
@@ -36,6 +37,12 @@ impl Node for Target {
         _: Request<rpc::ForgetRequest>,
     ) -> Result<Response<rpc::ForgetReply>, Status> {
         Err(Status::unimplemented("forget"))
+    }
+    async fn copy(
+        &self,
+        _: Request<tonic::Streaming<rpc::CopyData>>,
+    ) -> Result<Response<Self::CopyStream>, Status> {
+        Err(Status::unimplemented("copy"))
     }
     async fn tunnel(
         &self,

@@ -1,0 +1,3 @@
+//! KVM: QEMU through libvirt. The only folder that knows libvirt.
+
+mod xml;
