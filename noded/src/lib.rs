@@ -1,1 +1,39 @@
-//! placeholder
+//! The node daemon: the only program that touches a host.
+//!
+//! ```text
+//!   masterd ── mTLS gRPC ──► server ── fence: who is obeyed
+//!                              │
+//!                  Run ► steps ► actions ─┐          what was done is remembered
+//!                  Ask ► questions ───────┤
+//!                  Watch ► watch ─────────┼─► hypervisor/ block/ os/ hooks/ facts/ ssconf
+//!                  Tunnel, Copy ──────────┴─► migrate/, block/
+//! ```
+//!
+//! It decides nothing: every action says in full what is to be, and may be repeated.
+
+pub mod actions;
+pub mod block;
+pub mod blocking;
+pub mod clock;
+pub mod credentials;
+pub mod daemon;
+pub mod durable;
+pub mod exec;
+pub mod facts;
+pub mod fence;
+pub mod hooks;
+pub mod host;
+pub mod hypervisor;
+pub mod join;
+pub mod listener;
+pub mod migrate;
+pub mod os;
+pub mod peer;
+pub mod power;
+pub mod questions;
+pub mod server;
+pub mod ssconf;
+pub mod steps;
+pub mod watch;
+
+pub use daemon::{Handle, Noded, Options};

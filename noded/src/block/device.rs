@@ -1,0 +1,145 @@
+//! One disk on this node, whichever its template.
+
+use super::diskless::Diskless;
+use super::file::FileDisk;
+use crate::hypervisor::{ImageFormat, Source};
+use crate::steps::Reporter;
+use roost_proto::choices::DiskTemplate;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
+use roost_proto::node::{BlockStatus, DiskRole};
+use roost_proto::objects::Disk;
+use roost_proto::paths::Paths;
+use std::pin::Pin;
+
+/// What devices work with.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub paths: Paths,
+    /// This node: a mirror has a side here and one elsewhere.
+    pub node: NodeId,
+    /// An earlier step is being undone: only what that step made may go.
+    pub undo: bool,
+    pub reporter: Reporter,
+}
+
+/// Where an assembled disk is, for whoever opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub source: Source,
+    pub format: ImageFormat,
+    /// Other nodes reach the same data.
+    pub shared: bool,
+}
+
+/// What a template can do. Sizes in MiB. All of it may be repeated.
+pub trait BlockDevice {
+    /// Makes it, with its size and no data. What has this disk's mark already is taken as made by
+    /// an earlier try; something foreign in its place is an error. A failure leaves nothing.
+    fn create(&self, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Removes it with its data.
+    fn remove(&self, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Overwrites it with zeros.
+    fn wipe(&self, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Makes it usable on this node.
+    fn assemble(&self, role: DiskRole, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// The opposite.
+    fn shutdown(&self, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Allows writing; together with another node only if not `exclusive`.
+    fn open(&self, exclusive: bool, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Forbids writing.
+    fn close(&self, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Makes it `size` MiB large, never smaller.
+    fn grow(&self, size: u64, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Moves its data to where `to` says.
+    fn rename(&self, to: &Disk, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// Makes `to` a copy of its data as of now.
+    fn snapshot(&self, to: &Disk, work: &Work) -> impl Future<Output = Result<()>> + Send;
+    /// How it is. A missing disk is an answer, not an error.
+    fn status(&self, work: &Work) -> impl Future<Output = Result<BlockStatus>> + Send;
+    /// Where it is, once assembled. Errors if it is not there.
+    fn place(&self, work: &Work) -> impl Future<Output = Result<Place>> + Send;
+}
+
+/// A disk of any template. Those on which others stand hold them as Devices, too.
+#[derive(Clone, Debug)]
+pub enum Device {
+    Diskless(Diskless),
+    File(FileDisk),
+}
+
+/// A call under way.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Hands a call on to the device there is; boxed, because devices stand on devices.
+macro_rules! hand_on {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)+) => {
+        impl Device {$(
+            $(#[$doc])*
+            pub fn $name<'a>(&'a self, $($arg: $kind,)* work: &'a Work) -> Doing<'a, $out> {
+                match self {
+                    Device::Diskless(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::File(device) => Box::pin(device.$name($($arg,)* work)),
+                }
+            }
+        )+}
+    };
+}
+
+hand_on! {
+    /// See [`BlockDevice::create`].
+    create() -> ();
+    /// See [`BlockDevice::remove`].
+    remove() -> ();
+    /// See [`BlockDevice::wipe`].
+    wipe() -> ();
+    /// See [`BlockDevice::assemble`].
+    assemble(role: DiskRole) -> ();
+    /// See [`BlockDevice::shutdown`].
+    shutdown() -> ();
+    /// See [`BlockDevice::open`].
+    open(exclusive: bool) -> ();
+    /// See [`BlockDevice::close`].
+    close() -> ();
+    /// See [`BlockDevice::grow`].
+    grow(size: u64) -> ();
+    /// See [`BlockDevice::rename`].
+    rename(to: &'a Disk) -> ();
+    /// See [`BlockDevice::snapshot`].
+    snapshot(to: &'a Disk) -> ();
+    /// See [`BlockDevice::status`].
+    status() -> BlockStatus;
+    /// See [`BlockDevice::place`].
+    place() -> Place;
+}
+
+impl Device {
+    /// How this node does a disk. Errors: a template this version cannot do, a path outside the
+    /// storage directories.
+    pub fn of(disk: &Disk, work: &Work) -> Result<Device> {
+        match disk.dev_type {
+            DiskTemplate::Diskless => Ok(Device::Diskless(Diskless)),
+            DiskTemplate::File | DiskTemplate::SharedFile => {
+                FileDisk::of(disk, &work.paths).map(Device::File)
+            }
+            DiskTemplate::Plain
+            | DiskTemplate::BlockDev
+            | DiskTemplate::Drbd
+            | DiskTemplate::Rbd
+            | DiskTemplate::Ext
+            | DiskTemplate::Gluster => Err(Error::environment(format!(
+                "Disk {}: disk template {} cannot be used on this node: this version does \
+                 diskless, file and sharedfile; choose one of them with -t",
+                disk.uuid, disk.dev_type
+            ))),
+        }
+    }
+
+    /// While a guest uses it, only its hypervisor may grow it.
+    pub fn grows_by_hypervisor(&self) -> bool {
+        match self {
+            Device::Diskless(_) => false,
+            Device::File(file) => file.grows_by_hypervisor(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! OS definitions: Ganeti's scripts that put an operating system on disks.
+//!
+//! An OS is a directory on every node; see `definition` for what it must have. Scripts get what
+//! they need to know in their environment, and nothing else.
+
+mod definition;
+mod environment;
+mod run;
+
+pub use definition::{Definition, list};
+pub use run::{Run, run, validate};
