@@ -7,9 +7,11 @@
 mod change;
 mod index;
 mod lookup;
+mod ssconf;
 
 pub use change::{Change, Object, ObjectKey, Rejected};
 pub use index::Indexes;
+pub use ssconf::RELEASE;
 
 use crate::store::{Contents, Key, Space};
 use roost_proto::ids::{DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, Serial};

@@ -292,7 +292,12 @@ impl Engine {
         answers.sort_by_key(|(place, ..)| *place);
         let answers =
             answers.into_iter().map(|(_, node, question, answer)| (node, question, answer));
-        Facts { answers: answers.collect(), seen: self.0.hands.seen(), debris: self.debris() }
+        Facts {
+            answers: answers.collect(),
+            seen: self.0.hands.seen(),
+            joined: self.0.hands.joined(),
+            debris: self.debris(),
+        }
     }
 
     /// Runs a piece of debris's task again.

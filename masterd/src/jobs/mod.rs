@@ -22,7 +22,7 @@ pub use engine::{CancelReply, Engine};
 pub use entry::JobEntry;
 
 use crate::config::Config;
-use crate::nodes::NodeView;
+use crate::nodes::{Joined, NodeView};
 use locks::LockSet;
 use plan::Plan;
 use roost_proto::error::Result;
@@ -65,6 +65,9 @@ pub trait Hands: Send + Sync + 'static {
     /// What nodes reported last.
     fn seen(&self) -> HashMap<NodeId, Arc<NodeView>>;
 
+    /// Machines that have joined.
+    fn joined(&self) -> Vec<Joined>;
+
     /// A job is over: nodes need not remember its steps.
     fn forget(&self, job: JobId);
 }
@@ -76,6 +79,8 @@ pub struct Facts {
     pub answers: Vec<(NodeId, Question, Result<Answer>)>,
     /// What they reported by themselves some moments ago.
     pub seen: HashMap<NodeId, Arc<NodeView>>,
+    /// Machines that have joined; some are not in the configuration yet.
+    pub joined: Vec<Joined>,
     /// What earlier jobs could not clean up.
     pub debris: BTreeMap<String, plan::Debris>,
 }

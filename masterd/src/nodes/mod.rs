@@ -5,10 +5,12 @@
 //! job; after that its step fails like any other.
 
 mod client;
+mod joined;
 mod observed;
 mod watch;
 
 pub use client::Tls;
+pub use joined::{Joined, JoinedNodes};
 pub use observed::{NodeView, Observed};
 
 use crate::jobs::{BoxFuture, Hands, StepId};
@@ -41,6 +43,7 @@ struct Inner {
     port: u16,
     channels: Mutex<HashMap<NodeId, (String, tonic::transport::Channel)>>,
     observed: Observed,
+    joined: JoinedNodes,
     forget: mpsc::UnboundedSender<JobId>,
     patience: Duration,
 }
@@ -52,6 +55,7 @@ impl Nodes {
         tls: Tls,
         epoch: Epoch,
         port: u16,
+        joined: JoinedNodes,
         shutdown: CancellationToken,
     ) -> Nodes {
         let (forget, ended) = mpsc::unbounded_channel();
@@ -64,6 +68,7 @@ impl Nodes {
             port,
             channels: Mutex::new(HashMap::new()),
             observed: Observed::default(),
+            joined,
             forget,
             patience: PATIENCE,
         }));
@@ -81,39 +86,36 @@ impl Nodes {
         Some(pb::Fence { epoch: self.0.epoch.0, cluster: self.0.cluster.to_string() })
     }
 
-    fn client(&self, node: NodeId) -> Result<client::Client> {
+    /// Where a node is: from the configuration, or as it joined.
+    fn address(&self, node: NodeId) -> Result<String> {
         let config = self.0.state.config();
-        let found = config.node_by_id(node)?;
-        if found.offline {
-            return Err(Error::environment(format!("Node {} is marked offline", found.name)));
+        match config.nodes.get(&node) {
+            Some(found) if found.offline => {
+                Err(Error::environment(format!("Node {} is marked offline", found.name)))
+            }
+            Some(found) => Ok(found.primary_ip.clone()),
+            None => match self.0.joined.by_id(node) {
+                Some(joined) => Ok(joined.address),
+                None => Err(Error::internal(format!("Node {node} does not exist"))),
+            },
         }
+    }
+
+    fn client(&self, node: NodeId) -> Result<client::Client> {
+        let address = self.address(node)?;
         let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((address, channel)) = channels.get(&node)
-            && *address == found.primary_ip
+        if let Some((known, channel)) = channels.get(&node)
+            && *known == address
         {
             return Ok(client::new(channel.clone()));
         }
-        let channel = self.0.tls.channel(node, &found.primary_ip, self.0.port)?;
-        channels.insert(node, (found.primary_ip.clone(), channel.clone()));
+        let channel = self.0.tls.channel(node, &address, self.0.port)?;
+        channels.insert(node, (address, channel.clone()));
         Ok(client::new(channel))
     }
 
     fn name(&self, node: NodeId) -> String {
         self.0.state.config().node_name(node)
-    }
-
-    /// Asks a node that is not in the configuration yet.
-    pub async fn ask_stranger(
-        &self,
-        node: NodeId,
-        address: &str,
-        question: &Question,
-    ) -> Result<Answer> {
-        let channel = self.0.tls.channel(node, address, self.0.port)?;
-        let place = format!("node at {address}");
-        client::ask(client::new(channel), self.fence(), question)
-            .await
-            .map_err(|e| e.into_error(&place))
     }
 
     async fn ask_node(&self, node: NodeId, question: &Question) -> Result<Answer> {
@@ -210,6 +212,10 @@ impl Hands for Nodes {
 
     fn seen(&self) -> HashMap<NodeId, Arc<NodeView>> {
         self.0.observed.all()
+    }
+
+    fn joined(&self) -> Vec<Joined> {
+        self.0.joined.all()
     }
 
     fn forget(&self, job: JobId) {

@@ -79,6 +79,11 @@ impl<'a, 'b> Context<'a, 'b> {
         &self.input.facts.seen
     }
 
+    /// A machine that has joined under this name.
+    pub fn joined(&self, name: &str) -> Option<&'b crate::nodes::Joined> {
+        self.input.facts.joined.iter().find(|joined| joined.name == name)
+    }
+
     /// What earlier jobs could not clean up.
     pub fn debris(&self) -> &'b std::collections::BTreeMap<String, crate::jobs::plan::Debris> {
         &self.input.facts.debris
