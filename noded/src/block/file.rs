@@ -349,10 +349,11 @@ impl BlockDevice for FileDisk {
             },
             Err(e) => Err(e),
         };
-        if made.is_err() && !existed {
-            if let Err(error) = self.here(FileDisk::erase).await {
-                tracing::warn!(%error, "a disk that could not be made leaves something");
-            }
+        if made.is_err()
+            && !existed
+            && let Err(error) = self.here(FileDisk::erase).await
+        {
+            tracing::warn!(%error, "a disk that could not be made leaves something");
         }
         made
     }
