@@ -1,0 +1,21 @@
+//! `daemon-util stop-all`.
+
+use super::{Daemon, stop_daemon};
+use crate::context::Cx;
+use crate::failure::Outcome;
+use crate::verb::Verb;
+use clap::Args;
+
+/// `stop-all`.
+#[derive(Args, Debug)]
+pub struct StopAll {}
+
+impl Verb for StopAll {
+    const NAME: &'static str = "stop-all";
+    const ABOUT: &'static str = "Stops all daemons on this machine";
+
+    async fn run(self, cx: &Cx) -> Outcome {
+        stop_daemon(cx, Daemon::Masterd).await?;
+        stop_daemon(cx, Daemon::Noded).await
+    }
+}

@@ -1,0 +1,14 @@
+//! `gnt-debug`.
+
+mod delay;
+mod locks;
+mod submit_job;
+
+use crate::verb::{Entry, entry};
+
+/// Its commands.
+pub const VERBS: &[Entry] = &[
+    entry::<delay::Delay>(),
+    entry::<locks::Locks>(),
+    entry::<submit_job::SubmitJob>(),
+];

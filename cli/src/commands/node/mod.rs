@@ -1,0 +1,38 @@
+//! `gnt-node`.
+
+mod add;
+mod affected;
+mod evacuate;
+mod failover;
+mod info;
+mod list;
+mod list_storage;
+mod migrate;
+mod modify;
+mod powercycle;
+mod remove;
+mod tags;
+mod token;
+mod volumes;
+
+use crate::verb::{Entry, entry};
+
+/// Its commands.
+pub const VERBS: &[Entry] = &[
+    entry::<add::Add>(),
+    entry::<tags::AddTags>(),
+    entry::<evacuate::Evacuate>(),
+    entry::<failover::Failover>(),
+    entry::<info::Info>(),
+    entry::<list::List>(),
+    entry::<list::ListFields>(),
+    entry::<list_storage::ListStorage>(),
+    entry::<tags::ListTags>(),
+    entry::<migrate::Migrate>(),
+    entry::<modify::Modify>(),
+    entry::<powercycle::Powercycle>(),
+    entry::<remove::Remove>(),
+    entry::<tags::RemoveTags>(),
+    entry::<token::Token>(),
+    entry::<volumes::Volumes>(),
+];
