@@ -1,11 +1,13 @@
 //! `roost-noded`: the node daemon, and the command by which a machine joins a cluster.
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use roost_noded::join::{self, Token};
 use roost_noded::{Noded, Options, daemon};
+use roost_proto::error::{Error, Result};
 use roost_proto::paths::{Paths, ROOTDIR_ENV};
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -40,11 +42,26 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let paths = Paths::new(arguments.rootdir);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match obey(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("roost-noded: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn obey(arguments: Arguments) -> Result<()> {
+    // An empty variable is as good as none.
+    let paths = Paths::new(arguments.rootdir.filter(|dir| !dir.as_os_str().is_empty()));
     match arguments.command.unwrap_or(Command::Run { listen: None }) {
         Command::Run { listen } => run(paths, listen).await,
         Command::Join { token, force } => {
@@ -55,13 +72,15 @@ async fn main() -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Leave => Ok(join::wipe(&paths)?),
+        Command::Leave => join::wipe(&paths),
     }
 }
 
-async fn run(paths: Paths, listen: Option<String>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+async fn run(paths: Paths, listen: Option<String>) -> Result<()> {
+    let unheard =
+        |e: std::io::Error| Error::environment(format!("Signals cannot be listened to: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
     let handle = Noded::start(Options { listen, ..Options::new(paths.clone()) }).await?;
     daemon::write_pid_file(&paths)?;
     let stop = handle.stopper();

@@ -11,12 +11,13 @@
 use crate::facts;
 use crate::host::Host;
 use crate::hypervisor::{Events, GuestEvent};
+use roost_proto::choices::Hypervisor;
 use roost_proto::node::Observation;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 const ALL: Duration = Duration::from_secs(30);
 const NODE: Duration = Duration::from_secs(5);
@@ -26,36 +27,51 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Tells until nobody listens.
 pub async fn watch(host: &Host, to: &mpsc::Sender<Observation>) {
     let mut events = host.hypervisors.events();
+    let mut gathered = Gathered::default();
     let mut all = interval_at(Instant::now() + ALL, ALL);
     let mut node = interval_at(Instant::now() + NODE, NODE);
     for timer in [&mut all, &mut node] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
-    let mut told = to.send(everything(host).await).await;
+    // Whether not all is known to whoever watches.
+    let mut stale = true;
+    let mut told = Ok(());
     while told.is_ok() {
-        told = tokio::select! {
-            batch = next_batch(&mut events) => match batch {
-                Batch::Changes(changes) => tell(to, changes).await,
-                Batch::Missed => to.send(everything(host).await).await,
+        if stale {
+            let saw = look(host).await;
+            stale = matches!(saw, Observation::Node { .. });
+            told = to.send(saw).await;
+        }
+        tokio::select! {
+            batch = gathered.next(&mut events) => match batch {
+                Batch::Changes(changes) => told = tell(to, changes).await,
+                Batch::Missed => stale = true,
                 Batch::Over => return,
             },
-            _ = all.tick() => to.send(everything(host).await).await,
+            _ = all.tick() => stale = true,
             _ = node.tick() => {
-                let (guests, _) = host.hypervisors.list().await;
-                let node = Box::new(facts::node(host, &guests).await);
-                to.send(Observation::Node { node }).await
+                // While guests cannot be listed, that is tried again at this pace.
+                if !stale {
+                    let (guests, _) = host.hypervisors.list().await;
+                    let node = Box::new(facts::node(host, &guests).await);
+                    told = to.send(Observation::Node { node }).await;
+                }
             }
-        };
+        }
     }
 }
 
-async fn everything(host: &Host) -> Observation {
+/// All there is to see. Guests that cannot be listed are not gone: then only the node is told.
+async fn look(host: &Host) -> Observation {
     let (guests, problems) = host.hypervisors.list().await;
+    let node = Box::new(facts::node(host, &guests).await);
+    if problems.is_empty() {
+        return Observation::All { node, guests };
+    }
     for (hypervisor, error) in problems {
         tracing::warn!(%hypervisor, %error, "guests cannot be listed");
     }
-    let node = Box::new(facts::node(host, &guests).await);
-    Observation::All { node, guests }
+    Observation::Node { node }
 }
 
 async fn tell(
@@ -68,49 +84,59 @@ async fn tell(
     Ok(())
 }
 
+#[derive(Debug)]
 enum Batch {
     Changes(Vec<Observation>),
     Missed,
     Over,
 }
 
-/// Waits for an event and takes those that follow at once; of each guest the last counts.
-async fn next_batch(events: &mut Events) -> Batch {
-    let mut latest = BTreeMap::new();
-    let until = sleep(DEBOUNCE);
-    tokio::pin!(until);
-    loop {
-        let event = if latest.is_empty() {
-            let event = events.recv().await;
-            until.as_mut().reset(Instant::now() + DEBOUNCE);
-            event
-        } else {
-            tokio::select! {
-                event = events.recv() => event,
-                () = &mut until => break,
+/// Events of a moment; of each guest the last counts.
+#[derive(Default)]
+struct Gathered {
+    latest: BTreeMap<(Hypervisor, String), Observation>,
+    until: Option<Instant>,
+}
+
+impl Gathered {
+    /// Waits for an event and takes those that follow at once. Dropped unfinished, nothing is lost.
+    async fn next(&mut self, events: &mut Events) -> Batch {
+        loop {
+            let event = match self.until {
+                None => events.recv().await,
+                // However many there are, they are told.
+                Some(until) if until <= Instant::now() => break,
+                Some(until) => match timeout_at(until, events.recv()).await {
+                    Ok(event) => event,
+                    Err(_) => break,
+                },
+            };
+            match event {
+                Ok(GuestEvent::Changed(guest)) => {
+                    let key = (guest.hypervisor, guest.name.clone());
+                    self.latest.insert(key, Observation::Guest { guest });
+                }
+                Ok(GuestEvent::Gone { name, hypervisor }) => {
+                    let gone = Observation::Gone { name: name.clone(), hypervisor };
+                    self.latest.insert((hypervisor, name), gone);
+                }
+                Ok(GuestEvent::Resync(_)) | Err(RecvError::Lagged(_)) => {
+                    *self = Gathered::default();
+                    return Batch::Missed;
+                }
+                Err(RecvError::Closed) if self.latest.is_empty() => return Batch::Over,
+                Err(RecvError::Closed) => break,
             }
-        };
-        match event {
-            Ok(GuestEvent::Changed(guest)) => {
-                let key = (guest.hypervisor, guest.name.clone());
-                latest.insert(key, Observation::Guest { guest });
-            }
-            Ok(GuestEvent::Gone { name, hypervisor }) => {
-                latest.insert((hypervisor, name.clone()), Observation::Gone { name, hypervisor });
-            }
-            Ok(GuestEvent::Resync(_)) | Err(RecvError::Lagged(_)) => return Batch::Missed,
-            Err(RecvError::Closed) if latest.is_empty() => return Batch::Over,
-            Err(RecvError::Closed) => break,
+            self.until.get_or_insert_with(|| Instant::now() + DEBOUNCE);
         }
+        Batch::Changes(std::mem::take(self).latest.into_values().collect())
     }
-    Batch::Changes(latest.into_values().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hypervisor::EventSender;
-    use roost_proto::choices::Hypervisor;
     use roost_proto::node::{GuestReport, GuestState};
 
     fn guest(name: &str, state: GuestState) -> GuestReport {
@@ -129,10 +155,13 @@ mod tests {
     async fn of_each_guest_the_last_event_counts() {
         let sender = EventSender::new();
         let mut events = sender.subscribe();
+        let mut gathered = Gathered::default();
         sender.send(GuestEvent::Changed(guest("a", GuestState::Paused)));
         sender.send(GuestEvent::Gone { name: "b".into(), hypervisor: Hypervisor::Fake });
+        // Given up in between.
+        tokio::time::timeout(Duration::ZERO, gathered.next(&mut events)).await.expect_err("waits");
         sender.send(GuestEvent::Changed(guest("a", GuestState::Running)));
-        let Batch::Changes(changes) = next_batch(&mut events).await else { panic!("changes") };
+        let Batch::Changes(changes) = gathered.next(&mut events).await else { panic!("changes") };
         assert_eq!(
             changes,
             [
@@ -141,8 +170,8 @@ mod tests {
             ]
         );
         sender.send(GuestEvent::Resync(Hypervisor::Fake));
-        assert!(matches!(next_batch(&mut events).await, Batch::Missed));
+        assert!(matches!(gathered.next(&mut events).await, Batch::Missed));
         drop(sender);
-        assert!(matches!(next_batch(&mut events).await, Batch::Over));
+        assert!(matches!(gathered.next(&mut events).await, Batch::Over));
     }
 }
