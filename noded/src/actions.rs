@@ -58,12 +58,10 @@ impl Doer<'_> {
     async fn perform(&self, action: Action) -> Result<Outcome> {
         let work = &self.work();
         match action {
-            Action::DisksCreate { disks, .. } => {
-                nothing(block::each(&disks, work, Device::create).await)
-            }
+            Action::DisksCreate { disks, .. } => nothing(block::create(&disks, work).await),
             Action::DisksRemove { instance, disks } => {
                 self.host.receivers.end(instance.uuid);
-                nothing(block::each(&disks, work, Device::remove).await)
+                nothing(block::remove(&disks, work).await)
             }
             Action::DisksWipe { disks, .. } => {
                 nothing(block::each(&disks, work, Device::wipe).await)

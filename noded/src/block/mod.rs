@@ -22,5 +22,5 @@ mod sparse;
 
 pub use copy::{Receivers, receive, send};
 pub use device::{BlockDevice, Device, Doing, Place, Work};
-pub use list::{attachments, each, paths, statuses};
+pub use list::{attachments, create, each, paths, remove, statuses};
 pub use place::{allowed_directories, check as check_place, space};
