@@ -36,6 +36,74 @@ pub fn sort<T: AsRef<str>>(names: &mut [T]) {
     names.sort_by(|a, b| compare(a.as_ref(), b.as_ref()));
 }
 
+/// Sorts many things by name. Each name is looked at once, to make a key of bytes that compares as
+/// [`compare`] does: many times faster than comparing names where there are thousands.
+pub fn sort_many<T>(items: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+    let mut keys = Vec::with_capacity(items.len() * 32);
+    let mut ends = Vec::with_capacity(items.len() + 1);
+    ends.push(0);
+    for item in &items {
+        write_key(&mut keys, name(item));
+        ends.push(keys.len());
+    }
+    let key = |i: usize| &keys[ends[i]..ends[i + 1]];
+    let shared = (1..items.len())
+        .map(|i| key(0).iter().zip(key(i)).take_while(|(a, b)| a == b).count())
+        .min()
+        .unwrap_or(0);
+    // Behind what all begin with, eight bytes nearly always decide.
+    let head = |i: usize| {
+        let rest = &key(i)[shared..];
+        let mut head = [0; 8];
+        let length = rest.len().min(8);
+        head[..length].copy_from_slice(&rest[..length]);
+        u64::from_be_bytes(head)
+    };
+    let mut sorted: Vec<(u64, usize, T)> =
+        items.into_iter().enumerate().map(|(i, item)| (head(i), i, item)).collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
+    sorted.into_iter().map(|(_, _, item)| item).collect()
+}
+
+/// Appends bytes whose order is that of [`compare`].
+fn write_key(key: &mut Vec<u8>, name: &str) {
+    let mut name = name;
+    for _ in 0..GROUPS {
+        let (text, rest) = split(name, |c| !c.is_ascii_digit());
+        let (digits, rest) = split(rest, |c| c.is_ascii_digit());
+        // A zero byte ends the text; one inside is followed by another value, to be told apart.
+        for byte in text.bytes() {
+            key.push(byte);
+            if byte == 0 {
+                key.push(1);
+            }
+        }
+        key.extend([0, 0]);
+        if !digits.is_empty() {
+            let value = digits.trim_start_matches('0');
+            key.push(1);
+            write_length(key, value.len());
+            key.extend(value.bytes());
+            write_length(key, digits.len());
+        }
+        name = rest;
+        if name.is_empty() {
+            return;
+        }
+    }
+    key.extend(name.bytes());
+}
+
+fn write_length(key: &mut Vec<u8>, length: usize) {
+    match u8::try_from(length) {
+        Ok(short) if short < u8::MAX => key.push(short),
+        _ => {
+            key.push(u8::MAX);
+            key.extend((length as u64).to_be_bytes());
+        }
+    }
+}
+
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
 }
@@ -71,6 +139,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn many_are_sorted_as_few(mut names in prop::collection::vec("[ab0-3.\\x00é]{0,12}", 0..20)) {
+            let many = sort_many(names.clone(), |name| name);
+            sort(&mut names);
+            prop_assert_eq!(many, names);
+        }
+
         #[test]
         fn it_is_an_order(a in "[ab0-3.]{0,10}", b in "[ab0-3.]{0,10}", c in "[ab0-3.]{0,10}") {
             prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());

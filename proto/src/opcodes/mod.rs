@@ -28,7 +28,7 @@ pub use instance::*;
 pub use network::*;
 pub use node::*;
 pub use query::*;
-pub use secret::{PrivateParams, REDACTED, SecretParams, View};
+pub use secret::{PrivateParams, REDACTED, SecretParams, View, shown};
 pub use spec::{DeviceChange, DeviceRef, DiskSpec, ExportTarget, NicSpec, RecreateDisk};
 pub use tags::*;
 pub use test::*;

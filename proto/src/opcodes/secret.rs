@@ -88,6 +88,13 @@ pub enum View {
     Shown,
 }
 
+/// A stored opcode as people may see it. Knows no opcodes: old and future ones are as safe.
+pub fn shown(stored: &Value) -> Value {
+    let mut value = stored.clone();
+    redact(&mut value, View::Shown);
+    value
+}
+
 /// Replaces the values that a view must not have, at any depth.
 pub(super) fn redact(value: &mut Value, view: View) {
     let Value::Object(fields) = value else {
