@@ -1,6 +1,6 @@
 //! One hypervisor of this node, whichever it is.
 
-use super::{Attachment, Fake};
+use super::{Attachment, Fake, Kvm};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::Result;
 use roost_proto::ids::DiskId;
@@ -15,8 +15,9 @@ use std::time::Duration;
 /// Errors are `OpPrereqError` when nothing was touched (a parameter that cannot be had, a missing
 /// file), `OpExecError` when the hypervisor failed.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum AnyHypervisor {
+    /// QEMU through libvirt.
+    Kvm(Kvm),
     /// Guests are files.
     Fake(Fake),
 }
@@ -25,6 +26,7 @@ pub enum AnyHypervisor {
 macro_rules! each {
     ($self:ident, $hv:ident => $call:expr) => {
         match $self {
+            AnyHypervisor::Kvm($hv) => $call,
             AnyHypervisor::Fake($hv) => $call,
         }
     };
@@ -34,6 +36,7 @@ impl AnyHypervisor {
     /// Which one it is.
     pub fn kind(&self) -> Hypervisor {
         match self {
+            AnyHypervisor::Kvm(_) => Hypervisor::Kvm,
             AnyHypervisor::Fake(_) => Hypervisor::Fake,
         }
     }

@@ -15,10 +15,12 @@ mod attachment;
 mod event;
 mod fake;
 mod libvirt;
+mod probe;
 mod registry;
 
 pub use any::AnyHypervisor;
 pub use attachment::{Attachment, ImageFormat, Source};
 pub use event::{EventSender, Events, GuestEvent};
 pub use fake::{Fake, FakeGuest};
+pub use libvirt::{Kvm, Move, Peer};
 pub use registry::Hypervisors;

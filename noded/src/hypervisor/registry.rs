@@ -1,6 +1,6 @@
 //! The hypervisors of a node that are in use.
 
-use super::{AnyHypervisor, EventSender, Events, Fake};
+use super::{AnyHypervisor, EventSender, Events, Fake, Kvm};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Acceleration, GuestReport, InstanceRef};
@@ -45,6 +45,7 @@ impl Hypervisors {
             return Ok(known.clone());
         }
         let new = match kind {
+            Hypervisor::Kvm => AnyHypervisor::Kvm(Kvm::new(&self.paths, self.events.clone())?),
             Hypervisor::Fake => AnyHypervisor::Fake(Fake::new(&self.paths, self.events.clone())?),
             other => {
                 return Err(Error::environment(format!(

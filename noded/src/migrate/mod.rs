@@ -18,11 +18,12 @@
 
 mod decide;
 mod fake;
+mod kvm;
 mod run;
 mod tickets;
 mod tunnel;
 
-use crate::hypervisor::{AnyHypervisor, Attachment, Hypervisors};
+use crate::hypervisor::{AnyHypervisor, Attachment, Hypervisors, Kvm};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{GuestSpec, GuestState, InstanceRef, MigrationMode, Progress};
@@ -34,6 +35,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tickets::Tickets;
+use tokio::net::UnixStream;
 use tokio_stream::Stream;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -73,10 +75,12 @@ impl Migrations {
     /// On the target: gets ready to receive a guest whose disks are assembled here.
     pub async fn accept(&self, guest: &GuestSpec, disks: &[Attachment], token: &str) -> Result<()> {
         let hypervisor = self.hypervisors.get(guest.hypervisor)?;
-        match &hypervisor {
-            AnyHypervisor::Fake(_) => {}
+        let here = hypervisor.info(&guest.name).await?.map(|report| report.state);
+        if let AnyHypervisor::Kvm(kvm) = &hypervisor
+            && !here.is_some_and(GuestState::is_running)
+        {
+            kvm.prepare_incoming(guest, disks).await?;
         }
-        let _ = disks;
         self.tickets.issue(token, &reference(guest), guest.hypervisor)
     }
 
@@ -94,14 +98,28 @@ impl Migrations {
         progress: ProgressSink<'_>,
     ) -> Result<()> {
         let hypervisor = self.hypervisors.get(guest.hypervisor)?;
-        let _ = (disks, mode);
         let far = Far::new(self.connect.clone(), target, address, token);
-        match hypervisor {
+        let mut mover = match hypervisor {
+            AnyHypervisor::Kvm(here) => {
+                let dir = self.tickets.make_dir(token)?;
+                let mover = kvm::KvmMover::new(here, &far, &dir, guest, disks, mode).await;
+                run::Mover::Kvm(Box::new(mover.inspect_err(|_| self.tidy(token))?))
+            }
             AnyHypervisor::Fake(here) => {
                 let there = fake::Remote::connect(&far).await?;
-                let mut mover = run::Mover::Fake(fake::FakeMover::new(here, there, guest));
-                run::run(&guest.name, &mut mover, progress).await
+                run::Mover::Fake(fake::FakeMover::new(here, there, guest))
             }
+        };
+        let moved = run::run(&guest.name, &mut mover, progress).await;
+        drop(mover);
+        self.tidy(token);
+        moved
+    }
+
+    /// Removes the sockets of a migration. What cannot be removed is replaced by the next try.
+    fn tidy(&self, token: &str) {
+        if let Err(error) = self.tickets.revoke(token) {
+            tracing::warn!(%error, "sockets of a migration are left");
         }
     }
 
@@ -114,9 +132,14 @@ impl Migrations {
         self.tickets.revoke(token)?;
         let state = hypervisor.info(&guest.name).await?.map(|report| report.state);
         match (success, state) {
-            (true, Some(GuestState::Running)) => Ok(()),
-            (true, Some(_)) => hypervisor.resume(&instance).await,
-            (true, None) => Err(Error::exec(format!(
+            (true, Some(GuestState::Running | GuestState::Paused | GuestState::Incoming)) => {
+                hypervisor.resume(&instance).await?;
+                match &hypervisor {
+                    AnyHypervisor::Kvm(kvm) => kvm.has_arrived(guest).await,
+                    AnyHypervisor::Fake(_) => Ok(()),
+                }
+            }
+            (true, _) => Err(Error::exec(format!(
                 "Instance {} was migrated to this node but does not run here",
                 guest.name
             ))),
@@ -125,10 +148,9 @@ impl Migrations {
                  alone. If it does not run elsewhere, make this node its primary",
                 guest.name
             ))),
-            (false, Some(_)) => hypervisor.stop(&instance, Duration::ZERO).await,
-            (false, None) => Ok(()),
-        }?;
-        Ok(())
+            // Also disconnects the cards that were prepared.
+            (false, _) => hypervisor.stop(&instance, Duration::ZERO).await,
+        }
     }
 
     /// On the target: carries one connection of a source. The caller has been found to be a node
@@ -137,8 +159,21 @@ impl Migrations {
         &self,
         inbound: tonic::Streaming<TunnelData>,
     ) -> Result<TunnelStream, Status> {
-        let (ticket, socket, inbound) = tunnel::opened(inbound, &self.tickets).await?;
+        let tunnel::Opened { ticket, token, socket, inbound } =
+            tunnel::opened(inbound, &self.tickets).await?;
         match self.hypervisors.get(ticket.hypervisor).map_err(|e| e_status(&e))? {
+            AnyHypervisor::Kvm(_) => {
+                let dir = self.tickets.dir(&token);
+                let path = match socket {
+                    Socket::Libvirt => Kvm::libvirt_socket(),
+                    Socket::Memory => dir.join("memory.sock"),
+                    Socket::Disks => dir.join("disks.sock"),
+                };
+                let stream = UnixStream::connect(&path).await.map_err(|e| {
+                    Status::unavailable(format!("cannot connect to {}: {e}", path.display()))
+                })?;
+                Ok(tunnel::join(inbound, stream))
+            }
             AnyHypervisor::Fake(fake) if socket == Socket::Libvirt => {
                 Ok(tunnel::serve(inbound, move |stream| {
                     fake::serve(fake, ticket.guest.name.to_string(), stream)

@@ -3,10 +3,12 @@
 use super::ProgressSink;
 use super::decide::{Next, Side, decide};
 use super::fake::FakeMover;
+use super::kvm::KvmMover;
 use roost_proto::error::{Error, Result};
 
 /// How guests of a kind are moved.
 pub enum Mover {
+    Kvm(Box<KvmMover>),
     Fake(FakeMover),
 }
 
@@ -14,6 +16,7 @@ pub enum Mover {
 macro_rules! each {
     ($self:ident, $mover:ident => $call:expr) => {
         match $self {
+            Mover::Kvm($mover) => $call,
             Mover::Fake($mover) => $call,
         }
     };
@@ -44,6 +47,11 @@ impl Mover {
     async fn resume_here(&mut self) -> Result<()> {
         each!(self, mover => mover.resume_here().await)
     }
+
+    /// Removes what is beside the guest here.
+    async fn leave(&mut self) -> Result<()> {
+        each!(self, mover => mover.leave().await)
+    }
 }
 
 /// More steps than any sound migration has.
@@ -58,7 +66,7 @@ pub async fn run(name: &str, mover: &mut Mover, progress: ProgressSink<'_>) -> R
         let next = decide(here, there);
         tracing::debug!(instance = name, ?here, ?there, ?next, "migration");
         match (next, failure.take()) {
-            (Next::Done, _) => return Ok(()),
+            (Next::Done, _) => return mover.leave().await,
             (Next::Transfer, None) => {
                 ran_here = here == Some(Side::Running);
                 failure = mover.transfer(progress).await.err();

@@ -11,7 +11,10 @@ use roost_proto::rpc::node::tunnel_data::Data;
 use roost_proto::rpc::node::tunnel_open;
 use roost_proto::rpc::node::{TunnelData, TunnelOpen};
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -59,12 +62,67 @@ impl Far {
         received.map_err(|status| self.broken(&status))
     }
 
+    /// Whether a tunnel to the target can be opened. Errors: why not.
+    pub async fn check(&self) -> Result<()> {
+        let (near, far_end) = tokio::io::duplex(64);
+        drop(far_end);
+        self.carry(Socket::Libvirt, near).await
+    }
+
+    /// Listens at `path` and carries every connection made there to a socket of the target.
+    pub fn relay(&self, socket: Socket, path: &Path) -> Result<Relay> {
+        let failed = |e: std::io::Error| {
+            Error::exec(format!("Cannot listen at {} for a migration: {e}", path.display()))
+        };
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        // QEMU runs as another user; the directory cannot be listed by it.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        let far = self.clone();
+        Ok(Relay(tokio::spawn(async move {
+            // Dropped with this task: all connections end with the relay.
+            let mut carried = tokio::task::JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((near, _)) => {
+                            let far = far.clone();
+                            carried.spawn(async move { far.carry(socket, near).await });
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "a migration's socket broke");
+                            return;
+                        }
+                    },
+                    Some(ended) = carried.join_next() => {
+                        if let Ok(Err(error)) = ended {
+                            tracing::info!(?socket, %error, "a migration's connection broke");
+                        }
+                    }
+                }
+            }
+        })))
+    }
+
     fn broken(&self, status: &Status) -> Error {
         Error::exec(format!(
             "The tunnel to the node at {} broke: {}",
             self.address,
             status.message()
         ))
+    }
+}
+
+/// A local socket that leads to the target, until dropped.
+#[derive(Debug)]
+pub struct Relay(tokio::task::JoinHandle<()>);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -111,11 +169,19 @@ async fn pump_out(
     Ok(())
 }
 
+/// An arriving tunnel whose token is good.
+pub struct Opened {
+    pub ticket: Ticket,
+    pub token: String,
+    pub socket: Socket,
+    pub inbound: Streaming<TunnelData>,
+}
+
 /// Reads the first message of an arriving tunnel: which migration, which socket.
 pub async fn opened(
     mut inbound: Streaming<TunnelData>,
     tickets: &Tickets,
-) -> Result<(Ticket, Socket, Streaming<TunnelData>), Status> {
+) -> Result<Opened, Status> {
     let Some(TunnelData { data: Some(Data::Open(open)) }) = inbound.message().await? else {
         return Err(Status::invalid_argument("a tunnel begins with what it is for"));
     };
@@ -124,7 +190,7 @@ pub async fn opened(
     })?;
     let socket = Socket::try_from(open.socket)
         .map_err(|_| Status::invalid_argument("no such socket; is the source newer than we?"))?;
-    Ok((ticket, socket, inbound))
+    Ok(Opened { ticket, token: open.token, socket, inbound })
 }
 
 /// Carries an arriving tunnel to a socket of this node.

@@ -10,7 +10,8 @@ use roost_proto::error::Result;
 pub fn placement(params: &KvmParams<'_>, vcpus: u64) -> Result<Vec<Element>> {
     let mask = params.text("cpu_mask");
     let masks: Vec<&str> = mask.split(':').map(str::trim).collect();
-    let set = |mask: &str| Some(mask.to_owned()).filter(|mask| !matches!(mask.as_str(), "" | "all"));
+    let set =
+        |mask: &str| Some(mask.to_owned()).filter(|mask| !matches!(mask.as_str(), "" | "all"));
     let vcpu = el("vcpu").attr("placement", "static");
     if masks.len() == 1 {
         return Ok(vec![vcpu.attr_if("cpuset", set(masks[0])).text(vcpus)]);
@@ -19,13 +20,17 @@ pub fn placement(params: &KvmParams<'_>, vcpus: u64) -> Result<Vec<Element>> {
         return Err(refused(
             "cpu_mask",
             mask,
-            &format!("it has {} parts but the instance has {vcpus} vcpus; give one part for each \
-                      or a single one", masks.len()),
+            &format!(
+                "it has {} parts but the instance has {vcpus} vcpus; give one part for each \
+                      or a single one",
+                masks.len()
+            ),
         ));
     }
-    let pins = masks.iter().enumerate().filter_map(|(n, mask)| {
-        Some(el("vcpupin").attr("vcpu", n).attr("cpuset", set(mask)?))
-    });
+    let pins = masks
+        .iter()
+        .enumerate()
+        .filter_map(|(n, mask)| Some(el("vcpupin").attr("vcpu", n).attr("cpuset", set(mask)?)));
     Ok(vec![vcpu.text(vcpus), el("cputune").children(pins)])
 }
 

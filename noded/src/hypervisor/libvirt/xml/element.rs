@@ -89,9 +89,6 @@ mod tests {
     #[test]
     fn everything_is_escaped() {
         let xml = el("a").attr("b", "'<&\"").child(el("c").text("x < y & z")).render();
-        assert_eq!(
-            xml,
-            "<a b=\"&apos;&lt;&amp;&quot;\">\n  <c>x &lt; y &amp; z</c>\n</a>"
-        );
+        assert_eq!(xml, "<a b=\"&apos;&lt;&amp;&quot;\">\n  <c>x &lt; y &amp; z</c>\n</a>");
     }
 }

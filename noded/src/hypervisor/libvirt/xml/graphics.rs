@@ -93,9 +93,7 @@ fn spice(guest: &GuestSpec, params: &KvmParams<'_>, host: &Host) -> Result<Eleme
     } else {
         xml.attr("port", port)
     };
-    let xml = xml
-        .attr_if("keymap", params.set("keymap"))
-        .attr_if("passwd", host.password.as_ref());
+    let xml = xml.attr_if("keymap", params.set("keymap")).attr_if("passwd", host.password.as_ref());
     let option = |element: &'static str, attr: &'static str, param: &str| {
         params.set(param).map(|value| el(element).attr(attr, value))
     };

@@ -31,9 +31,8 @@ pub fn nic(params: &KvmParams<'_>, nic: &GuestNic, scripted: bool) -> Result<Ele
             .attr("type", "ethernet")
             .child(el("target").attr("dev", tap(nic.uuid)).attr("managed", "no"))
     } else {
-        let xml = el("interface")
-            .attr("type", "bridge")
-            .child(el("source").attr("bridge", &nic.link));
+        let xml =
+            el("interface").attr("type", "bridge").child(el("source").attr("bridge", &nic.link));
         if nic.mode == NicMode::OpenVSwitch {
             xml.child(el("virtualport").attr("type", "openvswitch"))
         } else {
@@ -45,9 +44,8 @@ pub fn nic(params: &KvmParams<'_>, nic: &GuestNic, scripted: bool) -> Result<Ele
     if model == "virtio" && !params.flag("vhost_net") {
         driver = driver.attr("name", "qemu");
     }
-    let mut xml = xml
-        .child(el("mac").attr("address", &nic.mac))
-        .child(el("model").attr("type", model));
+    let mut xml =
+        xml.child(el("mac").attr("address", &nic.mac)).child(el("model").attr("type", model));
     if driver != el("driver") {
         xml = xml.child(driver);
     }

@@ -1,0 +1,136 @@
+//! The few calls of libvirt that the `virt` crate lacks: events, and two about migrations.
+#![allow(unsafe_code, reason = "libvirt's C API; every use says why it is sound")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::mpsc::Sender;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
+use virt_sys as sys;
+
+/// Something that happened to a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It changed its state; for `Stopped`, with the detail why.
+    Lifecycle { name: String, event: u32, detail: u32 },
+    /// The guest restarted itself.
+    Rebooted { name: String },
+}
+
+impl Happened {
+    /// Whose.
+    pub fn name(&self) -> &str {
+        match self {
+            Happened::Lifecycle { name, .. } | Happened::Rebooted { name } => name,
+        }
+    }
+}
+
+/// Sends what happens to domains, for as long as the connection lives. The event loop must run.
+pub fn watch(connection: &Connect, sender: &Sender<Happened>) -> Result<(), Error> {
+    // SAFETY: libvirt only hands the pointer back to our callback, which has the type that this
+    // event's documentation asks for; all callbacks go through the one generic pointer type.
+    let lifecycle =
+        unsafe { std::mem::transmute::<LifecycleCallback, GenericCallback>(on_lifecycle) };
+    register(connection, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, sender)?;
+    register(connection, sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_reboot, sender)
+}
+
+type GenericCallback = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
+type LifecycleCallback =
+    unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int;
+
+fn register(
+    connection: &Connect,
+    event: sys::virDomainEventID,
+    callback: GenericCallback,
+    sender: &Sender<Happened>,
+) -> Result<(), Error> {
+    let opaque = Box::into_raw(Box::new(sender.clone()));
+    // SAFETY: the connection is open; the callback has the type of this event; `opaque` stays
+    // valid until libvirt calls `free`, once, after the last callback.
+    let id = unsafe {
+        sys::virConnectDomainEventRegisterAny(
+            connection.as_ptr(),
+            std::ptr::null_mut(),
+            event as c_int,
+            Some(callback),
+            opaque.cast(),
+            Some(free),
+        )
+    };
+    if id < 0 {
+        // SAFETY: libvirt has not taken the box, and nobody else has.
+        drop(unsafe { Box::from_raw(opaque) });
+        return Err(Error::last_error());
+    }
+    Ok(())
+}
+
+unsafe extern "C" fn on_lifecycle(
+    _connection: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    event: c_int,
+    detail: c_int,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: libvirt calls with a valid domain and the box we registered.
+    unsafe {
+        send(opaque, domain, |name| Happened::Lifecycle {
+            name,
+            event: event.cast_unsigned(),
+            detail: detail.cast_unsigned(),
+        });
+    }
+    0
+}
+
+unsafe extern "C" fn on_reboot(
+    _connection: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt calls with a valid domain and the box we registered.
+    unsafe { send(opaque, domain, |name| Happened::Rebooted { name }) }
+}
+
+/// # Safety
+/// `opaque` is a box made by [`register`], `domain` a valid domain.
+unsafe fn send(
+    opaque: *mut c_void,
+    domain: sys::virDomainPtr,
+    what: impl FnOnce(String) -> Happened,
+) {
+    // SAFETY: as promised by the caller; `Sender` may be used from any thread.
+    let sender = unsafe { &*opaque.cast::<Sender<Happened>>() };
+    // SAFETY: the domain is valid; the name lives as long as it.
+    let name: *const c_char = unsafe { sys::virDomainGetName(domain) };
+    if name.is_null() {
+        return;
+    }
+    // SAFETY: not null, and libvirt's strings end with a zero.
+    let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+    // Nobody listens any more: the watcher is going to close this connection.
+    let _ = sender.send(what(name));
+}
+
+unsafe extern "C" fn free(opaque: *mut c_void) {
+    // SAFETY: the box we registered; libvirt calls this once and does not use it after.
+    drop(unsafe { Box::from_raw(opaque.cast::<Sender<Happened>>()) });
+}
+
+/// Aborts whatever long job a domain is in: a migration away stops, and the guest stays.
+pub fn abort_job(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: `domain` is a valid domain for the time of the call.
+    check(unsafe { sys::virDomainAbortJob(domain.as_ptr()) })
+}
+
+/// Lets a migrating guest run on the target at once; its memory follows.
+pub fn start_post_copy(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: `domain` is a valid domain for the time of the call.
+    check(unsafe { sys::virDomainMigrateStartPostCopy(domain.as_ptr(), 0) })
+}
+
+fn check(result: c_int) -> Result<(), Error> {
+    if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}

@@ -1,0 +1,100 @@
+//! Moves KVM guests: libvirt does it, through sockets of ours that lead to the target.
+
+use super::ProgressSink;
+use super::decide::Side;
+use super::tunnel::{Far, Relay, Socket};
+use crate::hypervisor::{Attachment, Kvm, Move, Peer};
+use roost_proto::error::Result;
+use roost_proto::node::{GuestSpec, GuestState, InstanceRef, MigrationMode};
+use std::path::Path;
+use std::time::Duration;
+
+/// Moves one KVM guest.
+pub struct KvmMover {
+    here: Kvm,
+    there: Peer,
+    guest: GuestSpec,
+    disks: Vec<Attachment>,
+    how: Move,
+    /// The sockets work as long as these live.
+    _relays: [Relay; 3],
+}
+
+impl KvmMover {
+    /// Opens the sockets in `dir` and connects to the target's libvirt through one of them.
+    pub async fn new(
+        here: Kvm,
+        far: &Far,
+        dir: &Path,
+        guest: &GuestSpec,
+        disks: &[Attachment],
+        mode: MigrationMode,
+    ) -> Result<KvmMover> {
+        let how = Move {
+            libvirt_socket: dir.join("libvirt.sock"),
+            memory_socket: dir.join("memory.sock"),
+            disks_socket: dir.join("disks.sock"),
+            live: mode.live,
+            copy_disks: mode.copy_disks,
+        };
+        let relays = [
+            far.relay(Socket::Libvirt, &how.libvirt_socket)?,
+            far.relay(Socket::Memory, &how.memory_socket)?,
+            far.relay(Socket::Disks, &how.disks_socket)?,
+        ];
+        // Says clearly what is wrong with the way there, which libvirt would not.
+        far.check().await?;
+        here.settle(&guest.name).await?;
+        let there = Peer::open(&how.libvirt_socket).await?;
+        let (guest, disks) = (guest.clone(), disks.to_vec());
+        Ok(KvmMover { here, there, guest, disks, how, _relays: relays })
+    }
+
+    fn reference(&self) -> InstanceRef {
+        super::reference(&self.guest)
+    }
+
+    pub async fn sides(&mut self) -> Result<(Option<Side>, Option<Side>)> {
+        let here = self.here.info(&self.guest.name).await?.map(|report| report.state);
+        let there = self.there.state(&self.guest.name).await?;
+        Ok((here.and_then(side), there.and_then(side)))
+    }
+
+    pub async fn transfer(&mut self, progress: ProgressSink<'_>) -> Result<()> {
+        let moved = self.here.migrate(&self.guest, &self.disks, &self.how, progress).await;
+        if moved.is_err() {
+            self.here.settle(&self.guest.name).await?;
+        }
+        moved
+    }
+
+    pub async fn drop_there(&mut self) -> Result<()> {
+        self.there.drop_frozen(&self.guest.name).await
+    }
+
+    pub async fn drop_here(&mut self) -> Result<()> {
+        self.here.drop_frozen(&self.guest.name).await
+    }
+
+    pub async fn resume_there(&mut self) -> Result<()> {
+        self.there.resume(&self.guest.name).await
+    }
+
+    pub async fn resume_here(&mut self) -> Result<()> {
+        self.here.resume(&self.reference()).await
+    }
+
+    /// It is there: what is left of it here goes.
+    pub async fn leave(&mut self) -> Result<()> {
+        self.here.stop(&self.reference(), Duration::ZERO).await
+    }
+}
+
+fn side(state: GuestState) -> Option<Side> {
+    match state {
+        GuestState::Running => Some(Side::Running),
+        GuestState::Paused => Some(Side::Frozen),
+        GuestState::Incoming => Some(Side::Partial),
+        GuestState::Shutdown | GuestState::Crashed => None,
+    }
+}
