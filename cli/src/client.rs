@@ -10,8 +10,8 @@ use roost_proto::query::{Filter, QueryResponse, Resource};
 use roost_proto::rpc::master::master_client::MasterClient;
 use roost_proto::rpc::master::{
     AutoArchiveRequest, CommandOutput, CommandRequest, DrainRequest, InfoRequest, Job, JobChange,
-    JobReply, JobRequest, QueryRequest, SubmitJobsRequest, TokenReply, TokenRequest,
-    WaitForJobChangeRequest, command_request, submitted,
+    JobReply, JobRequest, QueryRequest, RepairReply, RepairRequest, SubmitJobsRequest, TokenReply,
+    TokenRequest, WaitForJobChangeRequest, command_request, submitted,
 };
 use roost_proto::status::from_status;
 use serde::de::DeserializeOwned;
@@ -167,6 +167,12 @@ impl Client {
         Ok(reply.into_inner().drained)
     }
 
+    /// Lists what earlier jobs could not undo; with `repair`, tries to remove it first.
+    pub async fn repair_debris(&self, repair: bool) -> Outcome<RepairReply> {
+        let request = RepairRequest { repair };
+        Ok(self.rpc.clone().repair_debris(request).await.map_err(failed)?.into_inner())
+    }
+
     /// A token with which a node may join once.
     pub async fn join_token(&self, node: &str, address: &str) -> Outcome<TokenReply> {
         let request = TokenRequest { node: node.to_owned(), address: address.to_owned() };
@@ -258,9 +264,8 @@ fn no_connection(paths: &Paths, error: IoErrorKind) -> Failure {
     let prerequisite = |message: String| {
         Failure::Error(Error { kind: ErrorKind::OpPrereqError, error_type: None, message })
     };
-    let identity: Option<roost_proto::paths::Identity> = std::fs::read(paths.identity())
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let identity: Option<roost_proto::paths::Identity> =
+        std::fs::read(paths.identity()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let master = std::fs::read_to_string(paths.ssconf("master_node")).ok();
     match (identity, master.as_deref().map(str::trim)) {
         (None, None) => prerequisite(

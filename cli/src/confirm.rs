@@ -39,7 +39,8 @@ pub fn ask<T: Copy>(cx: &Cx, question: &str, choices: &[Choice<T>]) -> T {
             return choice.value;
         }
         text = if answer == "?" {
-            let help: String = choices.iter().map(|c| format!(" {} - {}\n", c.key, c.text)).collect();
+            let help: String =
+                choices.iter().map(|c| format!(" {} - {}\n", c.key, c.text)).collect();
             format!("{help}{prompt}")
         } else {
             prompt.clone()

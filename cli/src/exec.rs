@@ -37,12 +37,7 @@ pub fn spawn_daemon(program: &Path, log: &Path) -> std::io::Result<Child> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     // A process of ours leads no group yet, so setsid does not fork and the process id stays.
     let mut command = command("setsid");
-    command
-        .arg(program)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .current_dir("/");
+    command.arg(program).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir("/");
     command.spawn()
 }
 

@@ -82,10 +82,9 @@ pub async fn wait(cx: &Cx, jobs: Vec<(JobId, String)>) -> Outcome<Ended> {
             Err(Failure::Error(error)) => {
                 let of = if name.is_empty() { String::new() } else { format!(" for {name}") };
                 match error.kind {
-                    ErrorKind::JobLost => note!(
-                        cx,
-                        "Job {job}{of} has been archived, cannot check its result"
-                    ),
+                    ErrorKind::JobLost => {
+                        note!(cx, "Job {job}{of} has been archived, cannot check its result")
+                    }
                     _ => note!(cx, "Job {job}{of} has failed: {}", error.to_cli_text()),
                 }
                 None

@@ -1,10 +1,10 @@
 //! Commands on several instances: how they are chosen, the question, the jobs.
 
+use crate::confirm;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::jobs::{self, Ended, NamedJob};
 use crate::submit::How;
-use crate::confirm;
 use clap::Args;
 use roost_proto::error::Error;
 use roost_proto::opcodes::OpCode;
@@ -91,7 +91,9 @@ impl Selection {
         let missing = |what: &str| Failure::from(Error::wrong_input(format!("No {what} passed")));
         match (self.all, self.names.is_empty()) {
             (true, false) => {
-                return Err(Error::wrong_input("--all takes no arguments, it is all of them").into());
+                return Err(
+                    Error::wrong_input("--all takes no arguments, it is all of them").into()
+                );
             }
             (false, true) if by_tags => return Err(missing("node tags")),
             (false, true) if by_nodes => return Err(missing("node names")),

@@ -218,13 +218,7 @@ fn list_defaults(tool: &Tool, verb: &Entry, environment: &Environment) -> Vec<Os
 
 /// Prints what is wrong with a command line. Help is no error; a wrong number of arguments has an
 /// exit code other than that of a wrong option, as in Ganeti.
-fn refuse(
-    io: &Io,
-    tool: &Tool,
-    verb: &Entry,
-    command: &clap::Command,
-    error: &clap::Error,
-) -> u8 {
+fn refuse(io: &Io, tool: &Tool, verb: &Entry, command: &clap::Command, error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             return print(io, &error.render().to_string(), 0);

@@ -186,9 +186,10 @@ mod tests {
 
     #[test]
     fn shell_words() {
-        assert_eq!(shell_split(r#"-o  name,os 'a b' "c\"d" e\ f ''"#), [
-            "-o", "name,os", "a b", "c\"d", "e f", ""
-        ]);
+        assert_eq!(
+            shell_split(r#"-o  name,os 'a b' "c\"d" e\ f ''"#),
+            ["-o", "name,os", "a b", "c\"d", "e f", ""]
+        );
         assert_eq!(shell_quote("a-b/c"), "a-b/c");
         assert_eq!(shell_quote("it's"), r"'it'\''s'");
         assert_eq!(shell_split(&shell_quote("a 'b' \\")), ["a 'b' \\"]);

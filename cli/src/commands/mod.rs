@@ -46,7 +46,12 @@ pub static TOOLS: &[Tool] = &[
         verbs: instance::VERBS,
     },
     Tool { family: "job", program: "gnt-job", about: "jobs", verbs: job::VERBS },
-    Tool { family: "node", program: "gnt-node", about: "nodes: physical machines", verbs: node::VERBS },
+    Tool {
+        family: "node",
+        program: "gnt-node",
+        about: "nodes: physical machines",
+        verbs: node::VERBS,
+    },
     Tool {
         family: "os",
         program: "gnt-os",

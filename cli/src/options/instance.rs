@@ -180,9 +180,7 @@ impl CreateOptions {
 
     fn nics(&self, mode: InstCreateMode) -> Result<Vec<NicSpec>> {
         match (self.no_nics, self.net.as_slice()) {
-            (true, [_, ..]) => {
-                Err(Error::wrong_input("--no-nics and --net contradict each other"))
-            }
+            (true, [_, ..]) => Err(Error::wrong_input("--no-nics and --net contradict each other")),
             (true, []) => Ok(Vec::new()),
             // An import takes the cards of the export.
             (false, []) if mode == InstCreateMode::Create => Ok(vec![NicSpec::default()]),

@@ -215,9 +215,11 @@ fn spec(key: &str, text: &str) -> Result<Value> {
 fn ratio(key: &str, text: &str) -> Result<Value> {
     match text {
         "default" => Ok(json!("default")),
-        text => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from).ok_or_else(|| {
-            Error::wrong_input(format!("Invalid {key} '{text}': write a number or 'default'"))
-        }),
+        text => {
+            text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Value::from).ok_or_else(|| {
+                Error::wrong_input(format!("Invalid {key} '{text}': write a number or 'default'"))
+            })
+        }
     }
 }
 

@@ -21,7 +21,12 @@ pub struct CommandVerb {
     #[arg(long)]
     failure_only: bool,
     /// The command: its words, joined by blanks, are for a shell on the node
-    #[arg(value_name = "WORD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "WORD",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     words: Vec<String>,
 }
 

@@ -16,11 +16,12 @@ impl Verb for Getmaster {
     const ABOUT: &'static str = "Prints the name of the cluster's master node";
 
     async fn run(self, cx: &Cx) -> Outcome {
-        let master = std::fs::read_to_string(cx.paths.ssconf("master_node")).map_err(|_| Error {
-            kind: ErrorKind::OpPrereqError,
-            error_type: None,
-            message: "Cluster not initialized or this machine is not part of a cluster".into(),
-        })?;
+        let master =
+            std::fs::read_to_string(cx.paths.ssconf("master_node")).map_err(|_| Error {
+                kind: ErrorKind::OpPrereqError,
+                error_type: None,
+                message: "Cluster not initialized or this machine is not part of a cluster".into(),
+            })?;
         say!(cx, "{}", master.trim());
         Ok(())
     }

@@ -135,7 +135,10 @@ fn cluster_parameters(info: &Value) -> Dump {
     fields
         .text("uid pool", uid_pool(value("uid_pool")))
         .text("default instance allocator", or(value("default_iallocator"), "None"))
-        .add("default instance allocator parameters", Dump::json(value("default_iallocator_params")))
+        .add(
+            "default instance allocator parameters",
+            Dump::json(value("default_iallocator_params")),
+        )
         .text("primary ip version", pyrepr::str(value("primary_ip_version")))
         .text("preallocation wipe disks", pyrepr::str(value("prealloc_wipe_disks")))
         .text("OS search path", joined(value("os_search_path"), ""))
@@ -223,12 +226,15 @@ mod tests {
             "enabled_data_collectors": {"lv": true}, "data_collector_interval": {"lv": 5_000_000},
         }))
         .render();
-        assert!(text.starts_with(
-            "Cluster name: c1\nCluster UUID: u\nCreation time: N/A\nModification time: N/A\n\
+        assert!(
+            text.starts_with(
+                "Cluster name: c1\nCluster UUID: u\nCreation time: N/A\nModification time: N/A\n\
              Master node: n1\nArchitecture (this node): 64bit (x86_64)\nTags: (none)\n\
              Default hypervisor: fake\nEnabled hypervisors: kvm, fake\nHypervisor parameters: \n  \
              fake: \n  kvm: \n    acpi: True\nOS-specific hypervisor parameters: None\n"
-        ), "{text}");
+            ),
+            "{text}"
+        );
         assert!(text.contains("\n  uid pool: 1, 5-9\n"), "{text}");
         assert!(text.contains("\n  compression tools: \n    - gzip\n"), "{text}");
         assert!(text.ends_with(

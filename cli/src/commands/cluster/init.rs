@@ -221,8 +221,9 @@ impl Init {
         given.set("install_image", self.install_image.as_ref());
         given.set("zeroing_image", self.zeroing_image.as_ref());
         given.set("compression_tools", self.compression_tools.as_deref().map(values::words));
-        serde_json::from_value(Value::Object(given.0))
-            .map_err(|why| Error::wrong_input(format!("the new cluster's settings are wrong: {why}")))
+        serde_json::from_value(Value::Object(given.0)).map_err(|why| {
+            Error::wrong_input(format!("the new cluster's settings are wrong: {why}"))
+        })
     }
 
     /// The network cards' parameters and the master IP's device. With Open vSwitch both are on the
@@ -323,7 +324,9 @@ impl Verb for Init {
 /// Lets masterd write the new cluster's state.
 fn make(spec: &InitSpec) -> Outcome {
     let program = exec::find("roost-masterd").ok_or_else(|| {
-        Failure::say("cannot find the program roost-masterd: it is neither beside this one nor in PATH")
+        Failure::say(
+            "cannot find the program roost-masterd: it is neither beside this one nor in PATH",
+        )
     })?;
     let mut command = exec::command(&program);
     command.arg("init");

@@ -11,6 +11,7 @@ mod modify;
 mod nodes;
 mod queue;
 mod redist_conf;
+mod repair_debris;
 mod search_tags;
 mod tags;
 mod verify;
@@ -33,6 +34,7 @@ pub const VERBS: &[Entry] = &[
     entry::<queue::Queue>(),
     entry::<redist_conf::RedistConf>(),
     entry::<tags::RemoveTags>(),
+    entry::<repair_debris::RepairDebris>(),
     entry::<search_tags::SearchTags>(),
     entry::<verify::Verify>(),
     entry::<version::Version>(),

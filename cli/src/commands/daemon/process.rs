@@ -187,7 +187,9 @@ pub async fn stop_daemon(cx: &Cx, daemon: Daemon) -> Outcome {
         while find(&cx.paths, daemon).is_some() && !is_zombie(pid) {
             if Instant::now() > end {
                 if signal == Signal::SIGKILL {
-                    return Err(Failure::say(format!("{daemon} (process {pid}) cannot be stopped")));
+                    return Err(Failure::say(format!(
+                        "{daemon} (process {pid}) cannot be stopped"
+                    )));
                 }
                 cx.note(format_args!("{daemon} does not end by itself, it is killed"));
                 signal = Signal::SIGKILL;

@@ -7,8 +7,5 @@ mod submit_job;
 use crate::verb::{Entry, entry};
 
 /// Its commands.
-pub const VERBS: &[Entry] = &[
-    entry::<delay::Delay>(),
-    entry::<locks::Locks>(),
-    entry::<submit_job::SubmitJob>(),
-];
+pub const VERBS: &[Entry] =
+    &[entry::<delay::Delay>(), entry::<locks::Locks>(), entry::<submit_job::SubmitJob>()];

@@ -59,8 +59,7 @@ impl SubmitJob {
                 }
                 job.push(full.to_json());
             }
-            let job: Vec<Value> =
-                std::iter::repeat_n(job, self.op_repeat).flatten().collect();
+            let job: Vec<Value> = std::iter::repeat_n(job, self.op_repeat).flatten().collect();
             all.extend(std::iter::repeat_n(job, self.job_repeat));
         }
         Ok(all)

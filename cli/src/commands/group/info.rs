@@ -23,7 +23,12 @@ pub struct Info {
 }
 
 const FIELDS: [&str; 7] = [
-    "name", "ndparams", "custom_ndparams", "diskparams", "custom_diskparams", "ipolicy",
+    "name",
+    "ndparams",
+    "custom_ndparams",
+    "diskparams",
+    "custom_diskparams",
+    "ipolicy",
     "custom_ipolicy",
 ];
 

@@ -97,7 +97,9 @@ impl Verb for Console {
         let name = row[0].value.as_str().unwrap_or(&self.name);
         if row[1].value != true || !row[2].is_normal() || row[2].value.is_null() {
             let status = row[3].value.as_str().unwrap_or("unknown");
-            return Err(Error::exec(format!("Instance {name} is not running (state {status})")).into());
+            return Err(
+                Error::exec(format!("Instance {name} is not running (state {status})")).into()
+            );
         }
         let own = identity(&cx.paths);
         let local = |host: &str| {

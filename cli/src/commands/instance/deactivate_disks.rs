@@ -25,8 +25,10 @@ impl Verb for DeactivateDisks {
     const ABOUT: &'static str = "Deactivates an instance's disks";
 
     async fn run(self, cx: &Cx) -> Outcome {
-        let op =
-            InstanceDeactivateDisks { force: self.force, ..InstanceDeactivateDisks::new(self.name) };
+        let op = InstanceDeactivateDisks {
+            force: self.force,
+            ..InstanceDeactivateDisks::new(self.name)
+        };
         submit::run(cx, op, &self.job.how()).await?;
         Ok(())
     }

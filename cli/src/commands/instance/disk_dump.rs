@@ -44,10 +44,7 @@ fn disk(index: usize, data: &Value, top: bool, only_static: bool) -> Dump {
                 .text("port", pyrepr::str(port));
         }
         Some([vg, volume]) if kind == "plain" => {
-            fields.text(
-                "logical_id",
-                format_args!("{}/{}", pyrepr::str(vg), pyrepr::str(volume)),
-            );
+            fields.text("logical_id", format_args!("{}/{}", pyrepr::str(vg), pyrepr::str(volume)));
         }
         Some(parts) => {
             let parts: Vec<String> = parts.iter().map(pyrepr::str).collect();

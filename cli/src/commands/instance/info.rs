@@ -44,11 +44,15 @@ impl Verb for Info {
     async fn run(self, cx: &Cx) -> Outcome {
         match (self.all, self.names.is_empty()) {
             (true, false) => {
-                return Err(Error::wrong_input("Cannot use --all if you specify instance names").into());
+                return Err(
+                    Error::wrong_input("Cannot use --all if you specify instance names").into()
+                );
             }
             (false, true) => {
-                return Err(Error::wrong_input("No instances selected. Use '--all' if you want all")
-                    .into());
+                return Err(Error::wrong_input(
+                    "No instances selected. Use '--all' if you want all",
+                )
+                .into());
             }
             _ => {}
         }

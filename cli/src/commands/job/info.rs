@@ -23,8 +23,18 @@ pub struct Info {
 }
 
 const FIELDS: [&str; 12] = [
-    "id", "status", "ops", "opresult", "opstatus", "oplog", "opstart", "opexec", "opend",
-    "received_ts", "start_ts", "end_ts",
+    "id",
+    "status",
+    "ops",
+    "opresult",
+    "opstatus",
+    "oplog",
+    "opstart",
+    "opexec",
+    "opend",
+    "received_ts",
+    "start_ts",
+    "end_ts",
 ];
 
 impl Verb for Info {

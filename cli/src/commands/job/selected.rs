@@ -68,13 +68,12 @@ impl Selection {
         let fields = default_columns(Resource::Job);
         let response = cx.client().await?.query(Resource::Job, fields, Some(filter)).await?;
         if response.data.is_empty() {
-            return Err(Error::wrong_state("No jobs with the requested status have been found").into());
+            return Err(
+                Error::wrong_state("No jobs with the requested status have been found").into()
+            );
         }
-        let jobs: Vec<JobId> = response
-            .data
-            .iter()
-            .filter_map(|row| row.first()?.value.as_u64().map(JobId))
-            .collect();
+        let jobs: Vec<JobId> =
+            response.data.iter().filter_map(|row| row.first()?.value.as_u64().map(JobId)).collect();
         if !self.force {
             table::print_response(cx, Resource::Job, &response, &Default::default(), None, false)?;
             if !confirm::yes_no(cx, question) {

@@ -115,10 +115,8 @@ impl Add {
         }
         let address = host.address.to_string();
         let reply = cx.client().await?.join_token(&host.name, &address).await?;
-        let lines = [
-            format!("roost-noded join {}", reply.token),
-            "gnt daemon start noded".to_owned(),
-        ];
+        let lines =
+            [format!("roost-noded join {}", reply.token), "gnt daemon start noded".to_owned()];
         if self.ssh {
             self.run_there(host, &lines)?;
         } else {

@@ -76,8 +76,7 @@ impl Verb for Evacuate {
         let mode = self.mode()?;
         let primaries = mode != EvacMode::SecondaryOnly;
         let secondaries = mode != EvacMode::PrimaryOnly;
-        let (node, instances) =
-            affected::instances(cx, &self.node, primaries, secondaries).await?;
+        let (node, instances) = affected::instances(cx, &self.node, primaries, secondaries).await?;
         if instances.is_empty() {
             say!(cx, "No instances to evacuate on node(s) {node}, exiting.");
             return Ok(());

@@ -22,8 +22,19 @@ pub struct Info {
 }
 
 const FIELDS: [&str; 13] = [
-    "name", "pip", "sip", "master_candidate", "drained", "offline", "master_capable",
-    "vm_capable", "powered", "pinst_list", "sinst_list", "ndparams", "custom_ndparams",
+    "name",
+    "pip",
+    "sip",
+    "master_candidate",
+    "drained",
+    "offline",
+    "master_capable",
+    "vm_capable",
+    "powered",
+    "pinst_list",
+    "sinst_list",
+    "ndparams",
+    "custom_ndparams",
 ];
 
 impl Verb for Info {
@@ -77,9 +88,19 @@ mod tests {
     #[test]
     fn looks_like_ganetis() {
         let mut row: Vec<Cell> = [
-            json!("n1"), json!("10.0.0.1"), json!("10.1.0.1"), json!(true), json!(false),
-            json!(false), json!(true), json!(true), json!(null), json!(["web1", "web2"]),
-            json!([]), json!({"ssh_port": 22, "ovs": true}), json!({"ovs": true}),
+            json!("n1"),
+            json!("10.0.0.1"),
+            json!("10.1.0.1"),
+            json!(true),
+            json!(false),
+            json!(false),
+            json!(true),
+            json!(true),
+            json!(null),
+            json!(["web1", "web2"]),
+            json!([]),
+            json!({"ssh_port": 22, "ovs": true}),
+            json!({"ovs": true}),
         ]
         .into_iter()
         .map(Cell::new)

@@ -74,8 +74,15 @@ pub struct Diagnose {
 }
 
 const FIELDS: [&str; 9] = [
-    "name", "valid", "variants", "parameters", "api_versions", "node_status", "hidden",
-    "blacklisted", "trusted",
+    "name",
+    "valid",
+    "variants",
+    "parameters",
+    "api_versions",
+    "node_status",
+    "hidden",
+    "blacklisted",
+    "trusted",
 ];
 
 impl Verb for Diagnose {

@@ -24,8 +24,16 @@ pub struct Info {
 }
 
 const FIELDS: [&str; 10] = [
-    "name", "valid", "variants", "parameters", "api_versions", "blacklisted", "hidden", "os_hvp",
-    "osparams", "trusted",
+    "name",
+    "valid",
+    "variants",
+    "parameters",
+    "api_versions",
+    "blacklisted",
+    "hidden",
+    "os_hvp",
+    "osparams",
+    "trusted",
 ];
 
 impl Verb for Info {
@@ -50,7 +58,10 @@ impl Verb for Info {
         }
         let mut all = Vec::new();
         for name in &names {
-            all.push((name.clone(), find(name).map_or_else(|| Dump::text("not found"), |os| one(name, os))));
+            all.push((
+                name.clone(),
+                find(name).map_or_else(|| Dump::text("not found"), |os| one(name, os)),
+            ));
         }
         cx.io.write_out(&Dump::Fields(all).render())
     }
