@@ -13,10 +13,36 @@ pub struct Host {
     pub address: IpAddr,
 }
 
+/// Which addresses are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Version 4 if there is one.
+    Any,
+    /// Only version 4.
+    V4,
+    /// Only version 6.
+    V6,
+}
+
+impl Family {
+    fn fits(self, address: IpAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        }
+    }
+}
+
 /// Finds a machine: in the hosts file, which knows full names, else by the system's resolver.
 pub fn host(name: &str) -> Result<Host> {
+    host_in(name, Family::Any)
+}
+
+/// The same with an address of one family.
+pub fn host_in(name: &str, family: Family) -> Result<Host> {
     let hosts = std::fs::read_to_string(Path::new("/etc/hosts")).unwrap_or_default();
-    if let Some(host) = in_hosts_file(&hosts, name) {
+    if let Some(host) = in_hosts_file(&hosts, name, family) {
         return Ok(host);
     }
     let unknown = || Error {
@@ -25,20 +51,20 @@ pub fn host(name: &str) -> Result<Host> {
         ),
         ..Error::prereq(ErrorType::ResolverError, "")
     };
-    let mut addresses = (name, 0).to_socket_addrs().map_err(|_| unknown())?;
-    // Clusters are IPv4 unless only IPv6 is there.
-    let addresses: Vec<IpAddr> = addresses.by_ref().map(|address| address.ip()).collect();
+    let addresses = (name, 0).to_socket_addrs().map_err(|_| unknown())?;
+    let addresses: Vec<IpAddr> =
+        addresses.map(|address| address.ip()).filter(|address| family.fits(*address)).collect();
     let address = addresses.iter().find(|a| a.is_ipv4()).or(addresses.first());
     let address = *address.ok_or_else(unknown)?;
     Ok(Host { name: name.to_ascii_lowercase(), address })
 }
 
-fn in_hosts_file(hosts: &str, name: &str) -> Option<Host> {
+fn in_hosts_file(hosts: &str, name: &str, family: Family) -> Option<Host> {
     for line in hosts.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
         let names: Vec<&str> = words.collect();
-        if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        if family.fits(address) && names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             return Some(Host { name: names[0].to_ascii_lowercase(), address });
         }
     }
@@ -67,10 +93,11 @@ mod tests {
     #[test]
     fn the_first_name_in_the_hosts_file_is_the_full_one() {
         let hosts = "127.0.0.1 localhost\n# 10.0.0.9 n1\n10.0.0.1\tN1.example.com n1 # first\n";
-        let host = in_hosts_file(hosts, "n1").expect("found");
+        let host = in_hosts_file(hosts, "n1", Family::Any).expect("found");
         assert_eq!(host.name, "n1.example.com");
         assert_eq!(host.address, "10.0.0.1".parse::<IpAddr>().expect("address"));
-        assert_eq!(in_hosts_file(hosts, "n2"), None);
+        assert_eq!(in_hosts_file(hosts, "n1", Family::V6), None);
+        assert_eq!(in_hosts_file(hosts, "n2", Family::Any), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::context::Environment;
 use roost_proto::error::Error;
 use roost_proto::opcodes::OpInput;
 use roost_proto::query::fields::{GroupField, InstanceField, JobField, LockField, NodeField};
+use roost_proto::query::filter::Comparison;
 use roost_proto::query::{Cell, Field, Filter, Prepared, QueryResponse, Resource, Row};
 use roost_proto::rpc::master as pb;
 use roost_proto::rpc::master::master_server::{Master, MasterServer};
@@ -141,16 +142,17 @@ fn answer<F: Field>(
     let rows: Vec<_> = rows.iter().map(|row| JsonRow::<F>(row, Default::default())).collect();
     let mut data = Vec::new();
     let wanted = filter.and_then(|filter| filter.requested_names(name_field));
-    for name in wanted.iter().flatten().filter(|_| F::RESOURCE != Resource::Job) {
-        let one = Filter::Compare(
-            roost_proto::query::filter::Comparison::Equal,
-            name_field.into(),
-            (*name).clone(),
-        );
-        let one = Prepared::<F>::new(&[name_field], Some(&one)).expect("names are fields");
-        if !rows.iter().any(|row| one.matches(row).expect("names compare")) {
-            return Err(Error::unknown(format!("{} {name} not known", F::RESOURCE)));
+    if let Some(names) = wanted.filter(|_| F::RESOURCE != Resource::Job) {
+        // In the order asked, and all of them must be there.
+        for name in names {
+            let one = Filter::Compare(Comparison::Equal, name_field.into(), name.clone());
+            let one = Prepared::<F>::new(fields, Some(&one)).expect("names are fields");
+            let found = rows.iter().find(|row| one.matches(row).expect("names compare"));
+            let row =
+                found.ok_or_else(|| Error::unknown(format!("{} {name} not known", F::RESOURCE)))?;
+            data.push(one.cells(row));
         }
+        return Ok(QueryResponse { data, fields: prepared.defs().to_vec() });
     }
     for row in &rows {
         if prepared.matches(row).map_err(|error| Error::wrong_input(error.to_string()))? {

@@ -508,7 +508,7 @@ async fn wrong_command_lines() {
         ("gnt-job info x", 1, "Invalid job ID 'x'"),
         ("gnt-cluster queue stop", 1, "use drain, undrain or info"),
         ("gnt-job autoarchive soon", 1, "Invalid time specification"),
-        ("gnt-daemon start x", 1, "Usage"),
+        ("gnt daemon start x", 2, "there are noded, masterd"),
         ("gnt-nothing x", 1, "Usage: gnt {family}"),
     ] {
         let ran = master.run(line).await;

@@ -9,7 +9,7 @@ use crate::exec;
 use crate::failure::{Failure, Outcome};
 use crate::options::ipolicy::{PolicyOptions, SplitOptions, StandardOption};
 use crate::options::yes_no;
-use crate::resolve::{self, Host};
+use crate::resolve::{self, Family, Host};
 use crate::submit::{self, How};
 use crate::values::{self, Ident, Params};
 use crate::verb::Verb;
@@ -98,8 +98,8 @@ pub struct Init {
     #[arg(long, value_name = "PARAMS", value_parser = values::params)]
     default_iallocator_params: Option<Params>,
     /// Family of the nodes' addresses
-    #[arg(long, value_name = "4|6", default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=6))]
-    primary_ip_version: u8,
+    #[arg(long, value_name = "4|6", value_parser = family)]
+    primary_ip_version: Option<Family>,
     /// Zero new disks
     #[arg(long, value_name = "yes|no", value_parser = yes_no)]
     prealloc_wipe_disks: Option<bool>,
@@ -256,9 +256,18 @@ fn check_unused(paths: &Paths) -> Result<()> {
     }
 }
 
+/// A value parser for 4 and 6.
+fn family(text: &str) -> Result<Family> {
+    match text {
+        "4" => Ok(Family::V4),
+        "6" => Ok(Family::V6),
+        other => Err(Error::wrong_input(format!("'{other}' is neither 4 nor 6"))),
+    }
+}
+
 /// This machine's name and address.
-fn own_host() -> Result<Host> {
-    let host = resolve::host(&resolve::own_name()?)?;
+fn own_host(family: Family) -> Result<Host> {
+    let host = resolve::host_in(&resolve::own_name()?, family)?;
     if host.address.is_loopback() {
         return Err(Error::environment(format!(
             "This host's IP resolves to an address of the loopback network ({}); please fix DNS or \
@@ -277,7 +286,8 @@ fn own_host() -> Result<Host> {
 
 /// The cluster's name and address, which nobody may have yet.
 fn cluster_host(name: &str, node: &Host) -> Result<Host> {
-    let host = resolve::host(name)?;
+    let family = if node.address.is_ipv6() { Family::V6 } else { Family::V4 };
+    let host = resolve::host_in(name, family)?;
     let answers = host.address != node.address
         && TcpStream::connect_timeout(
             &SocketAddr::new(host.address, NODED_PORT),
@@ -302,7 +312,7 @@ impl Verb for Init {
             cx.note("Warning: --ssh-key-type and --ssh-key-bits have no effect: nodes need no SSH");
         }
         check_unused(&cx.paths)?;
-        let node = own_host()?;
+        let node = own_host(self.primary_ip_version.unwrap_or(Family::V4))?;
         let cluster = cluster_host(&self.name, &node)?;
         let spec = self.spec(&cluster, &node)?;
         let state = ClusterSetParams {

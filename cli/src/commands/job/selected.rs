@@ -43,7 +43,8 @@ impl Selection {
             (self.waiting, &["waiting"]),
         ]
         .into_iter()
-        .filter_map(|(wanted, states)| wanted.then(|| in_states(states)))
+        .filter(|(wanted, _)| *wanted)
+        .map(|(_, states)| in_states(states))
         .collect();
         let filter = match (filters.as_slice(), self.jobs.as_slice()) {
             ([], [_, ..]) => {
