@@ -156,6 +156,11 @@ impl<'a, 'b> Context<'a, 'b> {
         steps.map(|step| starting(&step.task)).sum()
     }
 
+    /// Plans of opcodes under way.
+    pub fn active(&self) -> &'b [Arc<Plan>] {
+        self.input.active
+    }
+
     /// What plans under way are about to add.
     pub fn coming(&self) -> impl Iterator<Item = &Object> {
         self.input.active.iter().flat_map(|plan| &plan.pivot.changes).filter_map(|c| match c {

@@ -9,10 +9,14 @@ mod context;
 mod group;
 mod guest;
 mod instance;
+mod locking;
 mod node;
 mod placement;
+mod policy;
 mod tags;
 mod test;
+#[cfg(test)]
+mod testing;
 
 pub use context::Context;
 
@@ -56,9 +60,18 @@ macro_rules! operations {
 }
 
 operations! {
+    GroupAdd,
+    GroupAssignNodes,
+    GroupRemove,
+    GroupRename,
+    GroupSetParams,
     InstanceCreate,
-    InstanceStartup,
     InstanceShutdown,
+    InstanceStartup,
+    TagsDel,
+    TagsGet,
+    TagsSearch,
+    TagsSet,
     TestDelay,
 }
 

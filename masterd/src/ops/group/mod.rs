@@ -1,1 +1,8 @@
-//! Opcodes about the group.
+//! Opcodes about node groups.
+
+mod add;
+mod assign_nodes;
+mod remove;
+mod rename;
+mod set_params;
+mod settings;

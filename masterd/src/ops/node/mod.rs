@@ -1,1 +1,22 @@
-//! Opcodes about the node.
+//! Opcodes about nodes.
+
+use crate::config::Config;
+use roost_proto::error::Result;
+use roost_proto::ids::NodeId;
+
+/// The nodes of these names, in their order and each once; every node, by name, if there are none.
+pub fn named(config: &Config, names: &[String]) -> Result<Vec<NodeId>> {
+    let mut found: Vec<NodeId> = Vec::new();
+    for name in names {
+        let id = config.node(name)?.uuid;
+        if !found.contains(&id) {
+            found.push(id);
+        }
+    }
+    if names.is_empty() {
+        let mut all: Vec<_> = config.nodes.values().collect();
+        roost_proto::nicesort::sort_by_key(&mut all, |node| node.name.to_string());
+        found.extend(all.into_iter().map(|node| node.uuid));
+    }
+    Ok(found)
+}

@@ -1,0 +1,316 @@
+//! Small clusters and canned answers, to test plans with.
+
+use super::Operations;
+use crate::config::{Change, Config, Object};
+use crate::jobs::plan::Plan;
+use crate::jobs::{Facts, IdSource, PlanInput, Planner};
+use crate::nodes::{Joined, NodeView};
+use roost_proto::choices::{AdminState, AllocPolicy, DiskTemplate, Hypervisor};
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::{DiskId, GroupId, InstanceId, JobId, NodeId};
+use roost_proto::names::{ClusterName, GroupName, InstanceName, NodeName};
+use roost_proto::node::{Answer, GuestReport, GuestState, NodeReport, Question};
+use roost_proto::objects::{Cluster, Disk, Instance, LogicalId, Node, NodeGroup};
+use roost_proto::opcodes::OpInput;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The time at which all plans are made, seconds since 1970.
+pub const NOW: f64 = 1_000_000.0;
+
+/// A cluster and what is known of its nodes.
+#[derive(Debug)]
+pub struct Site {
+    pub config: Config,
+    pub facts: Facts,
+    pub active: Vec<Arc<Plan>>,
+    made: u128,
+}
+
+impl Site {
+    /// A cluster `site` whose nodes are all in the group `default`; the first is the master.
+    pub fn new(nodes: &[&str]) -> Site {
+        let empty = Config::new(cluster(node_id(nodes[0])));
+        let mut site = Site { config: empty, facts: Facts::default(), active: vec![], made: 0 };
+        let mut changes = vec![Change::Add(Object::Group(new_group("default")))];
+        changes.extend(nodes.iter().enumerate().map(|(i, name)| {
+            let mut node = new_node(name, &format!("192.0.2.{}", i + 1));
+            node.master_candidate = i == 0;
+            Change::Add(Object::Node(Box::new(node)))
+        }));
+        let cluster = Change::Update(Object::Cluster(Box::new(cluster(node_id(nodes[0])))));
+        changes.push(cluster);
+        site.apply(&changes);
+        site
+    }
+
+    /// Carries out changes, as the pivot of a plan does.
+    pub fn apply(&mut self, changes: &[Change]) {
+        let (next, _) = self.config.apply(changes, 1000.0).expect("changes that fit");
+        self.config = next;
+    }
+
+    /// Adds a group.
+    pub fn group(&mut self, name: &str) {
+        self.apply(&[Change::Add(Object::Group(new_group(name)))]);
+    }
+
+    /// Changes the cluster.
+    pub fn cluster(&mut self, change: impl FnOnce(&mut Cluster)) {
+        let mut cluster = (*self.config.cluster).clone();
+        change(&mut cluster);
+        self.apply(&[Change::Update(Object::Cluster(Box::new(cluster)))]);
+    }
+
+    /// Changes a node.
+    pub fn node(&mut self, name: &str, change: impl FnOnce(&mut Node)) {
+        let mut node = (**self.config.node(name).expect("a node of that name")).clone();
+        change(&mut node);
+        self.apply(&[Change::Update(Object::Node(Box::new(node)))]);
+    }
+
+    /// Adds an instance that shall be up, without disks.
+    pub fn instance(&mut self, name: &str, node: &str, change: impl FnOnce(&mut Instance)) {
+        self.made += 1;
+        let mut instance = Instance {
+            uuid: InstanceId(Uuid::from_u128(0x1000 + self.made)),
+            name: InstanceName::new(name).expect("a good name"),
+            primary_node: self.config.node(node).expect("a node of that name").uuid,
+            os: String::new(),
+            hypervisor: Hypervisor::Fake,
+            hvparams: Default::default(),
+            beparams: Default::default(),
+            osparams: Default::default(),
+            osparams_private: Default::default(),
+            admin_state: AdminState::Up,
+            admin_state_source: Default::default(),
+            nics: vec![],
+            disks: vec![],
+            disks_active: false,
+            network_port: None,
+            forthcoming: false,
+            ctime: 1000.0,
+            mtime: 1000.0,
+            serial_no: 1,
+            tags: vec![],
+            extra: Default::default(),
+        };
+        change(&mut instance);
+        self.apply(&[Change::Add(Object::Instance(Box::new(instance)))]);
+    }
+
+    /// Adds a disk of 1 GiB to an instance.
+    pub fn disk(&mut self, instance: &str, template: DiskTemplate, path: &str) {
+        self.made += 1;
+        let mut instance = (**self.config.instance(instance).expect("an instance")).clone();
+        let nodes = match template {
+            DiskTemplate::File => vec![instance.primary_node],
+            _ => vec![],
+        };
+        let disk = Disk {
+            uuid: DiskId(Uuid::from_u128(0x2000 + self.made)),
+            dev_type: template,
+            logical_id: LogicalId::Pair("loop".into(), path.into()),
+            children: vec![],
+            nodes,
+            iv_name: format!("disk/{}", instance.disks.len()),
+            size: 1024,
+            mode: Default::default(),
+            name: None,
+            spindles: None,
+            params: Default::default(),
+            forthcoming: None,
+            ctime: 1000.0,
+            mtime: 1000.0,
+            serial_no: 1,
+            extra: Default::default(),
+        };
+        instance.disks.push(disk.uuid);
+        self.apply(&[
+            Change::Add(Object::Disk(Box::new(disk))),
+            Change::Update(Object::Instance(Box::new(instance))),
+        ]);
+    }
+
+    /// Adds a DRBD disk, mirrored on `secondary`.
+    pub fn drbd(&mut self, instance: &str, secondary: &str) {
+        self.disk(instance, DiskTemplate::Drbd, "unused");
+        let primary = self.config.instance(instance).expect("an instance").primary_node;
+        let secondary = self.config.node(secondary).expect("a node").uuid;
+        let id = *self.config.instance(instance).expect("an instance").disks.last().expect("one");
+        let mut disk = (**self.config.disks.get(&id).expect("made above")).clone();
+        disk.nodes = vec![primary, secondary];
+        disk.logical_id = LogicalId::Drbd(primary, secondary, 11000, 0, 0, "secret".into());
+        self.apply(&[Change::Update(Object::Disk(Box::new(disk)))]);
+    }
+
+    /// A node's answer.
+    pub fn answer(&mut self, node: &str, question: Question, answer: Result<Answer>) {
+        let node = self.config.node(node).expect("a node of that name").uuid;
+        self.facts.answers.push((node, question, answer));
+    }
+
+    /// A node answers that it has this much memory free.
+    pub fn free_memory(&mut self, node: &str, mib: u64) {
+        let report = NodeReport { memory_free: mib, ..NodeReport::default() };
+        self.answer(node, Question::Node, Ok(Answer::Node(Box::new(report))));
+    }
+
+    /// A node reported a guest by itself.
+    pub fn seen(&mut self, node: &str, guest: &str) {
+        let id = self.config.node(node).expect("a node of that name").uuid;
+        let view = self
+            .facts
+            .seen
+            .entry(id)
+            .or_insert_with(|| Arc::new(NodeView { up: true, ..NodeView::default() }));
+        Arc::make_mut(view).guests.insert(guest.into(), running(guest));
+    }
+
+    /// A machine has joined.
+    pub fn joined(&mut self, name: &str, address: &str) {
+        self.facts.joined.push(Joined {
+            name: name.into(),
+            uuid: node_id(name),
+            address: address.into(),
+            fingerprint: format!("FP:{name}"),
+        });
+    }
+
+    /// Plans an opcode.
+    pub fn plan(&self, op: impl Into<OpInput>) -> Result<Plan> {
+        let op = op.into();
+        Operations.locks(&op, &self.config)?;
+        let mut ids = Counter(0);
+        Operations.plan(&mut PlanInput {
+            op: &op,
+            job: JobId(7),
+            config: &self.config,
+            facts: &self.facts,
+            active: &self.active,
+            ids: &mut ids,
+        })
+    }
+
+    /// Why an opcode is refused: by its locks, its questions or its plan.
+    pub fn refusal(&self, op: impl Into<OpInput>) -> Error {
+        let op = op.into();
+        let questions = Operations.questions(&op, &self.config).map(|_| ());
+        let refused = questions.and_then(|()| self.plan(op).map(|_| ()));
+        refused.expect_err("it must be refused")
+    }
+
+    /// What an opcode asks, by the names of the nodes.
+    pub fn questions(&self, op: impl Into<OpInput>) -> Vec<(String, Question)> {
+        let asked = Operations.questions(&op.into(), &self.config).expect("questions");
+        asked.into_iter().map(|(node, q)| (self.config.node_name(node), q)).collect()
+    }
+
+    /// Plans an opcode and carries out what its pivot changes.
+    pub fn run(&mut self, op: impl Into<OpInput>) -> Plan {
+        let plan = self.plan(op).expect("a plan");
+        self.apply(&plan.pivot.changes);
+        plan
+    }
+}
+
+/// UUIDs 1, 2, 3, …
+struct Counter(u128);
+
+impl IdSource for Counter {
+    fn uuid(&mut self) -> Uuid {
+        self.0 += 1;
+        Uuid::from_u128(self.0)
+    }
+
+    fn now(&mut self) -> f64 {
+        NOW
+    }
+}
+
+/// The UUID of the node of a name.
+pub fn node_id(name: &str) -> NodeId {
+    NodeId(Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes()))
+}
+
+/// A node, not stored yet.
+pub fn new_node(name: &str, address: &str) -> Node {
+    Node {
+        uuid: node_id(name),
+        name: NodeName::new(name).expect("a good name"),
+        primary_ip: address.into(),
+        secondary_ip: address.into(),
+        master_candidate: false,
+        offline: false,
+        drained: false,
+        group: new_group("default").uuid,
+        master_capable: true,
+        vm_capable: true,
+        ndparams: Default::default(),
+        powered: true,
+        hv_state_static: Default::default(),
+        disk_state_static: Default::default(),
+        ctime: 1000.0,
+        mtime: 1000.0,
+        serial_no: 1,
+        tags: vec![],
+        extra: Default::default(),
+    }
+}
+
+/// A group, not stored yet.
+pub fn new_group(name: &str) -> NodeGroup {
+    NodeGroup {
+        uuid: GroupId(Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes())),
+        name: GroupName::new(name).expect("a good name"),
+        members: vec![],
+        ndparams: Default::default(),
+        alloc_policy: AllocPolicy::Preferred,
+        ipolicy: Default::default(),
+        diskparams: Default::default(),
+        networks: Default::default(),
+        hv_state_static: Default::default(),
+        disk_state_static: Default::default(),
+        ctime: 1000.0,
+        mtime: 1000.0,
+        serial_no: 1,
+        tags: vec![],
+        extra: Default::default(),
+    }
+}
+
+/// A guest at work with 128 MiB.
+pub fn running(name: &str) -> GuestReport {
+    GuestReport {
+        name: name.into(),
+        uuid: None,
+        hypervisor: Hypervisor::Fake,
+        state: GuestState::Running,
+        memory: 128,
+        vcpus: 1,
+        cpu_time: 0.0,
+    }
+}
+
+fn cluster(master: NodeId) -> Cluster {
+    let fields = serde_json::json!({
+        "uuid": Uuid::from_u128(0xc),
+        "cluster_name": ClusterName::new("site").expect("a good name"),
+        "ctime": 1000.0, "mtime": 1000.0, "serial_no": 1,
+        "master_node": master,
+        "master_ip": "192.0.2.100",
+        "master_netdev": "eth0",
+        "master_netmask": 32,
+        "primary_ip_family": 2,
+        "highest_used_port": 11000,
+        "mac_prefix": "aa:00:00",
+        "enabled_hypervisors": ["fake"],
+        "enabled_disk_templates": ["diskless", "file", "sharedfile"],
+        "file_storage_dir": "/srv/file",
+        "shared_file_storage_dir": "/srv/shared",
+        "candidate_pool_size": 10,
+        "max_running_jobs": 20,
+        "max_tracked_jobs": 25,
+    });
+    serde_json::from_value(fields).expect("a complete cluster")
+}
