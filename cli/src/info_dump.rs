@@ -70,6 +70,28 @@ impl Info {
         Info::Fields(fields)
     }
 
+    /// The same with whole numbers in Roman numerals, where that is asked for.
+    #[must_use]
+    pub fn numerals(self, roman: bool) -> Info {
+        if !roman {
+            return self;
+        }
+        let text = |text: String| match text.parse() {
+            Ok(number @ 1..4000) => to_roman(number),
+            _ => text,
+        };
+        match self {
+            Info::Text(value) => Info::Text(text(value)),
+            Info::Inline(items) => Info::Inline(items.into_iter().map(text).collect()),
+            Info::List(items) => {
+                Info::List(items.into_iter().map(|item| item.numerals(true)).collect())
+            }
+            Info::Fields(fields) => Info::Fields(
+                fields.into_iter().map(|(key, value)| (key, value.numerals(true))).collect(),
+            ),
+        }
+    }
+
     /// The text.
     pub fn render(&self) -> String {
         let mut out = String::new();
@@ -103,6 +125,32 @@ impl Info {
             }
         }
     }
+}
+
+fn to_roman(mut number: u32) -> String {
+    const DIGITS: [(u32, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    let mut text = String::new();
+    for (value, digit) in DIGITS {
+        while number >= value {
+            number -= value;
+            text.push_str(digit);
+        }
+    }
+    text
 }
 
 /// The parts of a container. The first one stands where the container begins, unless that is
@@ -183,6 +231,12 @@ mod tests {
             "- Instance name: web1\n  Nodes: \n    - a\n    - [b]\n  Disks: \n    - size: 1.0G\n      \
              child devices: \n  Empty: \n  A:    1\n  Long: 2\n- x\n"
         );
+    }
+
+    #[test]
+    fn roman_numerals() {
+        let info = Info::json(&json!({"a": 1994, "b": "x1", "c": [4, 0]})).numerals(true);
+        assert_eq!(info.render(), "a: MCMXCIV\nb: x1\nc: \n  - IV\n  - 0\n");
     }
 
     #[test]

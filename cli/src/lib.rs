@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod command_log;
 pub mod commands;
 pub mod confirm;
 pub mod context;

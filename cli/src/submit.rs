@@ -4,11 +4,12 @@ use crate::clock;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::job_follow;
+use crate::note;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use roost_proto::error::Error;
 use roost_proto::ids::JobId;
-use roost_proto::opcodes::{Common, OpCode, OpInput, ReasonEntry};
+use roost_proto::opcodes::{Common, OpCode, OpInput, ReasonEntry, View};
 use serde_json::Value;
 
 /// `--priority`.
@@ -136,8 +137,13 @@ pub fn input(cx: &Cx, op: OpCode, how: &How) -> OpInput {
 
 /// Submits one job; it may be refused.
 pub async fn submit_ops(cx: &Cx, ops: Vec<OpCode>, how: &How) -> Outcome<JobId> {
-    let ops = ops.into_iter().map(|op| input(cx, op, how).to_json()).collect();
-    submit_json(cx, ops, how).await
+    let ops: Vec<OpInput> = ops.into_iter().map(|op| input(cx, op, how)).collect();
+    if cx.debug > 0 {
+        for op in &ops {
+            note!(cx, "Submitting {}", op.to_view(View::Shown));
+        }
+    }
+    submit_json(cx, ops.iter().map(OpInput::to_json).collect(), how).await
 }
 
 /// Submits one job of opcodes in JSON.

@@ -1,5 +1,6 @@
 //! Finds out which tool and command is meant, and runs it.
 
+use crate::command_log;
 use crate::commands;
 use crate::context::{Cx, Environment, Io};
 use crate::docs;
@@ -167,6 +168,8 @@ async fn run_verb(
     environment: Environment,
     io: Io,
 ) -> u8 {
+    let paths = roost_proto::paths::Paths::new(environment.root.clone());
+    command_log::record(&paths, tool.program, verb.name, &words);
     let mut all = vec![OsString::from(verb.name)];
     all.extend(list_defaults(tool, verb, &environment));
     all.extend(words);

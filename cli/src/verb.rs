@@ -77,10 +77,10 @@ impl Entry {
     pub fn command(&self, tool: &'static str) -> Command {
         let command = Command::new(self.name)
             .bin_name(format!("{tool} {}", self.name))
-            .about(self.about)
             .infer_long_args(true)
             .args_override_self(true);
-        let command = CommonOptions::augment_args((self.augment)(command));
+        // The options' own documentation must not stand for the command's.
+        let command = CommonOptions::augment_args((self.augment)(command)).about(self.about);
         // As Ganeti: the word after an option is its value, whatever it looks like.
         command.mut_args(|arg| {
             if !arg.is_positional() && arg.get_action().takes_values() {

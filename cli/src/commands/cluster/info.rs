@@ -15,8 +15,8 @@ pub struct Info {
     /// JSON instead of text
     #[arg(long)]
     json: bool,
-    /// Accepted for old scripts
-    #[arg(long, hide = true)]
+    /// Roman numerals
+    #[arg(long)]
     roman: bool,
 }
 
@@ -29,7 +29,7 @@ impl Verb for Info {
         let info = cx.client().await?.info().await?;
         cx.io.write_out(&match self.json {
             true => table::pretty(&info),
-            false => dump(&info).render(),
+            false => dump(&info).numerals(self.roman).render(),
         })
     }
 }

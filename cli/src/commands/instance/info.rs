@@ -25,8 +25,8 @@ pub struct Info {
     /// All instances
     #[arg(long)]
     all: bool,
-    /// Accepted for old scripts
-    #[arg(long, hide = true)]
+    /// Roman numerals
+    #[arg(long)]
     roman: bool,
     /// JSON instead of text
     #[arg(long)]
@@ -65,7 +65,7 @@ impl Verb for Info {
         if self.json {
             return cx.io.write_out(&table::pretty(&result));
         }
-        cx.io.write_out(&dump(&result, self.only_static).render())
+        cx.io.write_out(&dump(&result, self.only_static).numerals(self.roman).render())
     }
 }
 
