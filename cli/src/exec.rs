@@ -1,5 +1,6 @@
 //! The one place that runs other programs.
 
+use crate::interrupt::Deferred;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// Runs a command line of words and waits for it.
 pub fn run(words: &[String]) -> std::io::Result<ExitStatus> {
     let (program, args) = words.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let _terminal_is_theirs = Deferred::new();
     command(program).args(args).status()
 }
 

@@ -21,6 +21,7 @@ pub mod docs;
 pub mod exec;
 pub mod failure;
 pub mod info_dump;
+pub mod interrupt;
 pub mod job_follow;
 pub mod jobs;
 pub mod options;
@@ -43,5 +44,6 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let environment = Environment::from_process();
+    interrupt::watch();
     ExitCode::from(tool::run(words, environment, Io::standard()))
 }

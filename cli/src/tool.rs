@@ -4,7 +4,6 @@ use crate::command_log;
 use crate::commands;
 use crate::context::{Cx, Environment, Io};
 use crate::docs;
-use crate::failure::Outcome;
 use crate::verb::{CommonOptions, Entry};
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -183,17 +182,7 @@ async fn run_verb(
         cx.debug = common.debug;
         cx.reason = common.reason;
     }
-    let result: Outcome = tokio::select! {
-        result = verb.run(&matches, &cx) => result,
-        _ = tokio::signal::ctrl_c() => {
-            cx.note(
-                "Aborted. Note that if the operation created any jobs, they might have been \
-                 submitted and will continue to run in the background.",
-            );
-            return 1;
-        }
-    };
-    match result {
+    match verb.run(&matches, &cx).await {
         Ok(()) => 0,
         Err(failure) => {
             if let Some(text) = failure.text() {
