@@ -1,5 +1,11 @@
 //! Opcodes about nodes.
 
+mod add;
+mod pool;
+mod remove;
+mod set_params;
+mod settings;
+
 use crate::config::Config;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;

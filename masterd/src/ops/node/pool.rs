@@ -1,0 +1,114 @@
+//! The candidate pool: nodes that hold the whole configuration and may become master.
+//!
+//! As many as the cluster says, if there are enough nodes that can: neither offline nor drained,
+//! and capable.
+
+use crate::config::{Change, Config, Object};
+use crate::ops::Context;
+use roost_proto::ids::NodeId;
+use roost_proto::nicesort;
+use roost_proto::objects::{Cluster, Node};
+
+/// How many candidates there are, and should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    pub now: usize,
+    pub should: usize,
+}
+
+fn possible(node: &Node) -> bool {
+    !node.offline && !node.drained && node.master_capable
+}
+
+/// Counts, among the nodes for which `counted` holds.
+pub fn count(config: &Config, size: usize, counted: impl Fn(NodeId) -> bool) -> Pool {
+    let nodes = || config.nodes.values().filter(|n| possible(n) && counted(n.uuid));
+    Pool { now: nodes().filter(|n| n.master_candidate).count(), should: nodes().count().min(size) }
+}
+
+/// Whether a node that becomes able to be a candidate should be one.
+pub fn needs_one_more(config: &Config) -> bool {
+    let size = config.cluster.candidate_pool_size as usize;
+    let pool = count(config, size, |_| true);
+    pool.now < (pool.should + 1).min(size)
+}
+
+/// The nodes to promote so that the pool has `size` again when those for which `counted` does not
+/// hold are not in it: in the order of their names.
+pub fn promotions(
+    config: &Config,
+    size: usize,
+    counted: impl Fn(NodeId) -> bool + Copy,
+) -> Vec<Node> {
+    let pool = count(config, size, counted);
+    let mut free: Vec<_> = config
+        .nodes
+        .values()
+        .filter(|n| possible(n) && counted(n.uuid) && !n.master_candidate)
+        .collect();
+    nicesort::sort_by_key(&mut free, |n| n.name.to_string());
+    let missing = pool.should.saturating_sub(pool.now);
+    let promoted = |n: &std::sync::Arc<Node>| Node { master_candidate: true, ..(**n).clone() };
+    free.into_iter().take(missing).map(promoted).collect()
+}
+
+/// Says who was promoted, and makes the changes.
+pub fn promote(cx: &mut Context<'_, '_>, cluster: &mut Cluster, nodes: Vec<Node>) -> Vec<Change> {
+    if nodes.is_empty() {
+        return vec![];
+    }
+    let names: Vec<_> = nodes.iter().map(|n| n.name.as_str()).collect();
+    cx.info(format!("Promoted nodes to master candidate role: {}", names.join(", ")));
+    let mut changes = Vec::new();
+    for node in nodes {
+        record_certificate(cx, cluster, &node);
+        changes.push(Change::Update(Object::Node(Box::new(node))));
+    }
+    changes
+}
+
+/// Keeps the list of candidates' certificates as the node's role says.
+pub fn record_certificate(cx: &mut Context<'_, '_>, cluster: &mut Cluster, node: &Node) {
+    if !node.master_candidate {
+        cluster.candidate_certs.remove(&node.uuid);
+        return;
+    }
+    match cx.joined(&node.name) {
+        Some(joined) if joined.uuid == node.uuid => {
+            cluster.candidate_certs.insert(node.uuid, joined.fingerprint.clone());
+        }
+        _ if cluster.candidate_certs.contains_key(&node.uuid) => {}
+        _ => cx.warn(format!(
+            "The certificate of node {} is not known; let it join again ('gnt-node add --readd')",
+            node.name
+        )),
+    }
+}
+
+/// The cluster's change, if it changed.
+pub fn cluster_change(config: &Config, cluster: Cluster) -> Option<Change> {
+    (cluster != *config.cluster).then(|| Change::Update(Object::Cluster(Box::new(cluster))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Site, node_id};
+
+    #[test]
+    fn the_pool_is_filled_by_name() {
+        let mut site = Site::new(&["node1", "node10", "node2", "node3"]);
+        site.node("node3", |n| n.drained = true);
+        assert_eq!(count(&site.config, 10, |_| true), Pool { now: 1, should: 3 });
+        let names = |size| {
+            let all = promotions(&site.config, size, |_| true);
+            all.iter().map(|n| n.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(10), ["node2", "node10"]);
+        assert_eq!(names(2), ["node2"]);
+        assert_eq!(names(1), [] as [&str; 0]);
+        let without = promotions(&site.config, 2, |id| id != node_id("node2"));
+        assert_eq!(without[0].name.as_str(), "node10");
+        assert!(needs_one_more(&site.config));
+    }
+}
