@@ -95,8 +95,12 @@ impl Link {
     /// Waits for the connection.
     async fn connection(&self) -> Result<Arc<Connection>> {
         let mut current = self.current.clone();
-        let up = current.wait_for(|state| matches!(state, State::Up(_)));
-        if let Ok(Ok(state)) = tokio::time::timeout(CONNECT, up).await
+        // One that just broke may not have been replaced yet.
+        let alive = current.wait_for(|state| match state {
+            State::Up(connection) => connection.is_alive().unwrap_or(false),
+            State::Down(_) => false,
+        });
+        if let Ok(Ok(state)) = tokio::time::timeout(CONNECT, alive).await
             && let State::Up(connection) = &*state
         {
             return Ok(connection.clone());

@@ -1,0 +1,466 @@
+//! Real guests: QEMU through libvirt on nodes of the lab, and their migration between them.
+//! Needs root and the tiny guest (`scripts/build-tiny-guest`): `make test-full`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod agent;
+
+use agent::{Ask, Disk, Line};
+use roost_proto::choices::Hypervisor;
+use roost_proto::error::{Error, Result};
+use roost_proto::node::{
+    Acceleration, ConsoleInfo, GuestReport, GuestSpec, GuestState, InstanceRef, MigrationMode,
+    Progress, RebootKind,
+};
+use roost_proto::params::hypervisor::defaults;
+use roost_tests::lab::{Lab, Options, wait_until};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+const TINY: &str = "/var/lib/roost/tiny";
+const SHARED: &str = "/srv/ganeti/shared-file-storage";
+const LOCAL: &str = "/srv/ganeti/file-storage";
+/// Emulated guests on a busy machine.
+const LONG: Duration = Duration::from_secs(180);
+const LIVE: MigrationMode = MigrationMode { live: true, copy_disks: false };
+
+/// Tells the program started inside a node that it is the agent, and where to listen.
+const AGENT: &str = "ROOST_TEST_AGENT";
+
+#[test]
+#[ignore = "started inside nodes by the other tests"]
+fn agent() {
+    if let Some(socket) = std::env::var_os(AGENT) {
+        agent::serve(Path::new(&socket)).unwrap();
+    }
+}
+
+/// A lab whose nodes have agents.
+struct Guests {
+    lab: Lab,
+    root: tempfile::TempDir,
+    agents: Vec<Child>,
+}
+
+impl Guests {
+    fn up(name: &str) -> Guests {
+        assert!(Path::new(TINY).join("disk.img").exists(), "run scripts/build-tiny-guest first");
+        let root = tempfile::tempdir().unwrap();
+        let options = Options { root: root.path().into(), nodes: 2, ..Options::new(name) };
+        let lab = Lab::up(options).unwrap();
+        let mut guests = Guests { lab, root, agents: vec![] };
+        guests.start_agent(1);
+        guests.start_agent(2);
+        guests
+    }
+
+    fn socket(&self, node: usize) -> PathBuf {
+        self.root.path().join(format!("agent{node}"))
+    }
+
+    fn start_agent(&mut self, node: usize) {
+        let exe = std::env::current_exe().unwrap();
+        let exe = exe.to_str().unwrap();
+        let socket = self.socket(node);
+        let name = format!("node{node}");
+        let argv = [exe, "agent", "--exact", "--ignored", "--nocapture"];
+        let mut command = self.lab.node(&name).unwrap().command(&argv).unwrap();
+        let child = command.env(AGENT, &socket).spawn().unwrap();
+        self.agents.push(child);
+        let answers = || UnixStream::connect(&socket).is_ok();
+        wait_until(Duration::from_secs(30), || format!("the agent of {name}"), answers).unwrap();
+    }
+
+    /// Kills the agent of a node, as noded would die.
+    fn kill_agent(&mut self, node: usize) {
+        let socket = self.socket(node);
+        std::fs::remove_file(&socket).unwrap();
+        let find = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | \
+                    grep -q 'agent --exact --[i]gnored' && kill -9 ${p#/proc/}; done; true";
+        self.lab.check(&format!("node{node}"), &["sh", "-c", find]).unwrap();
+    }
+
+    /// Begins a request; dropping the answer gives it up.
+    fn begin(&self, node: usize, ask: &Ask) -> Answer {
+        let mut stream = UnixStream::connect(self.socket(node)).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let mut text = serde_json::to_string(ask).unwrap();
+        text.push('\n');
+        stream.write_all(text.as_bytes()).unwrap();
+        Answer(BufReader::new(stream))
+    }
+
+    fn ask(&self, node: usize, ask: &Ask) -> Result<Value> {
+        self.begin(node, ask).end().1
+    }
+
+    fn info(&self, node: usize, guest: &GuestSpec) -> Option<GuestReport> {
+        let info = self.ask(node, &Ask::Info(guest.name.to_string())).unwrap();
+        serde_json::from_value(info).unwrap()
+    }
+
+    fn state(&self, node: usize, guest: &GuestSpec) -> Option<GuestState> {
+        self.info(node, guest).map(|report| report.state)
+    }
+
+    /// Where it runs: on node1, on node2.
+    fn runs(&self, guest: &GuestSpec) -> (bool, bool) {
+        let runs = |node| self.state(node, guest) == Some(GuestState::Running);
+        (runs(1), runs(2))
+    }
+
+    /// What a guest has written to its console on a node: boot ids and the last count.
+    fn console(&self, node: usize, guest: &GuestSpec) -> (Vec<String>, u64) {
+        let log = format!("/var/log/ganeti/console/{}.log", guest.name);
+        let text = self.lab.exec(&format!("node{node}"), &["cat", &log]).unwrap().stdout;
+        let (mut boots, mut last) = (vec![], 0);
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["tiny:", _, "count", count, "boot", boot] = words[..] {
+                last = count.parse().unwrap_or(last);
+                if boot.len() == 36 && boots.last().map(String::as_str) != Some(boot) {
+                    boots.push(boot.to_owned());
+                }
+            }
+        }
+        (boots, last)
+    }
+
+    /// Waits until a guest has counted beyond `count` on a node; returns its boot id and count.
+    fn wait_for_count(&self, node: usize, guest: &GuestSpec, count: u64) -> (String, u64) {
+        let counted = || self.console(node, guest).1 > count;
+        wait_until(LONG, || format!("{} counting on node{node}", guest.name), counted).unwrap();
+        let (boots, count) = self.console(node, guest);
+        (boots.last().unwrap().clone(), count)
+    }
+
+    /// A disk made from the template, on the nodes given by their folders.
+    fn disk(&self, guest: &GuestSpec, shared: bool) -> Disk {
+        let dir = if shared { SHARED } else { LOCAL };
+        let path = format!("{dir}/{}.disk0", guest.name);
+        let template = format!("{TINY}/disk.img");
+        self.lab.check("node1", &["cp", &template, &path]).unwrap();
+        if !shared {
+            let size = std::fs::metadata(&template).unwrap().len().to_string();
+            self.lab.check("node2", &["truncate", "-s", &size, &path]).unwrap();
+        }
+        Disk { index: 0, uuid: Uuid::from_u128(100).into(), path: path.into(), shared }
+    }
+
+    fn migrate(
+        &self,
+        from: usize,
+        guest: &GuestSpec,
+        disks: &[Disk],
+        mode: MigrationMode,
+    ) -> (Vec<Progress>, Result<Value>) {
+        let to = 3 - from;
+        let token = format!("secret-{from}-{to}");
+        self.ask(to, &Ask::Accept(guest.clone(), disks.to_vec(), token.clone())).unwrap();
+        let run = Ask::Run(guest.clone(), disks.to_vec(), ip(to), token.clone(), mode);
+        let (steps, moved) = self.begin(from, &run).end();
+        self.ask(to, &Ask::Finish(guest.clone(), token, moved.is_ok())).unwrap();
+        (steps, moved)
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        for agent in &mut self.agents {
+            // The lab's end takes them down anyway.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+/// A request under way.
+struct Answer(BufReader<UnixStream>);
+
+impl Answer {
+    fn line(&mut self) -> Option<Line> {
+        let mut text = String::new();
+        match self.0.read_line(&mut text) {
+            Ok(1..) => serde_json::from_str(&text).ok(),
+            _ => None,
+        }
+    }
+
+    fn end(mut self) -> (Vec<Progress>, Result<Value>) {
+        let mut steps = vec![];
+        loop {
+            match self.line() {
+                Some(Line::Progress(step)) => steps.push(step),
+                Some(Line::Done(done)) => return (steps, done),
+                None => return (steps, Err(Error::exec("the agent died"))),
+            }
+        }
+    }
+}
+
+fn ip(node: usize) -> String {
+    format!("10.78.0.{node}")
+}
+
+fn guest(name: &str, changes: &[(&str, Value)]) -> GuestSpec {
+    let mut hvparams = defaults(Hypervisor::Kvm);
+    for (name, value) in changes {
+        hvparams.insert((*name).into(), value.clone());
+    }
+    serde_json::from_value(json!({
+        "uuid": Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()), "name": name,
+        "hypervisor": "kvm", "hvparams": hvparams,
+        "beparams": {"maxmem": 128, "minmem": 128, "vcpus": 1},
+        "nics": [{"index": 0, "uuid": Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes()),
+                  "mac": "aa:00:00:12:34:56", "mode": "bridged", "link": "br0"}],
+    }))
+    .unwrap()
+}
+
+/// Boots the tiny guest's kernel directly, without a disk.
+fn kernel(name: &str, more: &[(&str, Value)]) -> GuestSpec {
+    let boot = [
+        ("kernel_path", json!(format!("{TINY}/vmlinuz"))),
+        ("initrd_path", json!(format!("{TINY}/initrd.gz"))),
+        ("root_path", json!("")),
+        ("kernel_args", json!("quiet mitigations=off")),
+    ];
+    guest(name, &[&boot, more].concat())
+}
+
+fn reference(guest: &GuestSpec) -> InstanceRef {
+    InstanceRef { uuid: guest.uuid, name: guest.name.clone() }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_guest_lives_and_its_devices_change() {
+    let guests = Guests::up("guest-life");
+    let acceleration: Acceleration =
+        serde_json::from_value(guests.ask(1, &Ask::Acceleration).unwrap()).unwrap();
+    println!("{acceleration:?}");
+    assert!(acceleration.usable, "{acceleration:?}");
+    assert!(["kvm", "tcg"].contains(&acceleration.accelerator.as_str()));
+    assert!(acceleration.version.contains("qemu") && acceleration.version.contains("libvirt"));
+    guests.ask(1, &Ask::Validate(defaults(Hypervisor::Kvm))).unwrap();
+    let mut wrong = defaults(Hypervisor::Kvm);
+    wrong.insert("machine_version".into(), "pc-q36".into());
+    let error = guests.ask(1, &Ask::Validate(wrong)).unwrap_err();
+    assert!(error.message.contains("machine_version=pc-q36"), "{error}");
+
+    // From its disk, through BIOS and boot loader, with 128 MiB.
+    let web = guest("web.lab", &[]);
+    let disk = guests.disk(&web, false);
+    let began = Instant::now();
+    guests.ask(1, &Ask::Start(web.clone(), vec![disk.clone()])).unwrap();
+    println!("start: {:?}", began.elapsed());
+    guests.ask(1, &Ask::Start(web.clone(), vec![disk.clone()])).unwrap();
+    let report = guests.info(1, &web).unwrap();
+    assert_eq!((report.state, report.memory, report.vcpus), (GuestState::Running, 128, 1));
+    let (boot, _) = guests.wait_for_count(1, &web, 0);
+    println!("counts after {:?}", began.elapsed());
+    let console: ConsoleInfo =
+        serde_json::from_value(guests.ask(1, &Ask::Console(web.clone())).unwrap()).unwrap();
+    assert_eq!(console.command.unwrap().join(" "), "virsh -c qemu:///system console web.lab");
+
+    // Devices come and go.
+    let virsh = |what: &[&str]| {
+        let argv = [&["virsh", "-c", "qemu:///system", "-q"], what].concat();
+        guests.lab.check("node1", &argv).unwrap()
+    };
+    let path = PathBuf::from(format!("{LOCAL}/more"));
+    guests.lab.check("node1", &["truncate", "-s", "8M", path.to_str().unwrap()]).unwrap();
+    let more = Disk { index: 1, uuid: Uuid::from_u128(7).into(), path, shared: false };
+    for _ in 0..2 {
+        guests.ask(1, &Ask::PlugDisk(web.clone(), more.clone())).unwrap();
+    }
+    assert!(virsh(&["domblklist", "web.lab"]).contains("vdb"));
+    guests.ask(1, &Ask::ResizeDisk(reference(&web), more.uuid, 16)).unwrap();
+    assert!(virsh(&["domblkinfo", "web.lab", "vdb"]).contains("16777216"));
+    let mut nic = web.nics[0].clone();
+    nic.uuid = Uuid::from_u128(8).into();
+    nic.mac = "aa:00:00:12:34:57".into();
+    guests.ask(1, &Ask::PlugNic(web.clone(), nic.clone())).unwrap();
+    assert_eq!(virsh(&["domiflist", "web.lab"]).lines().count(), 2);
+    let began = Instant::now();
+    for _ in 0..2 {
+        guests.ask(1, &Ask::UnplugNic(web.clone(), nic.clone())).unwrap();
+        guests.ask(1, &Ask::UnplugDisk(web.clone(), more.uuid)).unwrap();
+    }
+    println!("unplugged in {:?}", began.elapsed());
+    assert!(!virsh(&["domblklist", "web.lab"]).contains("vdb"));
+    assert_eq!(virsh(&["domiflist", "web.lab"]).lines().count(), 1);
+    guests.ask(1, &Ask::Balloon(reference(&web), 100)).unwrap();
+    let shrunk = || guests.info(1, &web).is_some_and(|report| report.memory == 100);
+    wait_until(LONG, || "the balloon".into(), shrunk).unwrap();
+
+    // It restarts when asked, keeping its process; a hard restart makes a new one.
+    let began = Instant::now();
+    let soft = Ask::Reboot(web.clone(), vec![disk.clone()], RebootKind::Soft, 120);
+    guests.ask(1, &soft).unwrap();
+    println!("soft restart: {:?}", began.elapsed());
+    let again = || guests.console(1, &web).0.len() == 2;
+    wait_until(LONG, || "a second boot".into(), again).unwrap();
+    assert_ne!(guests.console(1, &web).0[1], boot);
+
+    // It shuts down when asked.
+    let began = Instant::now();
+    guests.ask(1, &Ask::Stop(reference(&web), 120)).unwrap();
+    println!("shutdown: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(100), "it obeyed");
+    assert_eq!(guests.info(1, &web), None);
+    guests.ask(1, &Ask::Stop(reference(&web), 120)).unwrap();
+
+    // libvirtd is restarted under a guest; the guest dies; that is seen as such.
+    guests.ask(1, &Ask::Start(web.clone(), vec![disk])).unwrap();
+    guests.lab.kill_daemon("node1", "libvirtd").unwrap();
+    guests.lab.start_daemon("node1", "libvirtd").unwrap();
+    assert_eq!(guests.state(1, &web), Some(GuestState::Running));
+    let kill = "kill -9 $(cat /run/libvirt/qemu/web.lab.pid)";
+    guests.lab.check("node1", &["sh", "-c", kill]).unwrap();
+    let crashed = || guests.state(1, &web) == Some(GuestState::Crashed);
+    wait_until(LONG, || "the death of web.lab".into(), crashed).unwrap();
+    guests.ask(1, &Ask::Forget(reference(&web))).unwrap();
+    assert_eq!(guests.info(1, &web), None);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn guests_move_and_live_on() {
+    let guests = Guests::up("guest-move");
+    let web = guest("move.lab", &[("migration_bandwidth", json!(0))]);
+    let disk = [guests.disk(&web, true)];
+    guests.ask(1, &Ask::Start(web.clone(), disk.to_vec())).unwrap();
+    let (boot, mut count) = guests.wait_for_count(1, &web, 2);
+    for (from, live) in [(1, true), (2, true), (1, false)] {
+        let to = 3 - from;
+        let began = Instant::now();
+        let mode = MigrationMode { live, copy_disks: false };
+        let (steps, moved) = guests.migrate(from, &web, &disk, mode);
+        moved.unwrap();
+        println!("live {live}: moved in {:?}, {} steps told", began.elapsed(), steps.len());
+        assert_eq!(guests.runs(&web), (to == 1, to == 2));
+        let (now, counted) = guests.wait_for_count(to, &web, count);
+        assert_eq!(now, boot, "the same boot, counting on");
+        count = counted;
+        assert_eq!(guests.info(from, &web), None);
+        for node in ["node1", "node2"] {
+            let left = guests.lab.check(node, &["ls", "/run/ganeti/migration"]).unwrap();
+            assert_eq!(left, "", "nothing is left on {node}");
+        }
+    }
+    // Done already.
+    let token = "again".to_owned();
+    guests.ask(2, &Ask::Accept(web.clone(), disk.to_vec(), token.clone())).unwrap();
+    let run = Ask::Run(web.clone(), disk.to_vec(), ip(2), token.clone(), LIVE);
+    guests.ask(1, &run).unwrap();
+    guests.ask(2, &Ask::Finish(web.clone(), token, true)).unwrap();
+    assert_eq!(guests.runs(&web), (false, true));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn local_disks_move_along_when_asked() {
+    let guests = Guests::up("guest-disks");
+    let web = guest("disks.lab", &[("migration_bandwidth", json!(0))]);
+    let disk = [guests.disk(&web, false)];
+    guests.ask(1, &Ask::Start(web.clone(), disk.to_vec())).unwrap();
+    let (boot, count) = guests.wait_for_count(1, &web, 2);
+    let (_, refused) = guests.migrate(1, &web, &disk, LIVE);
+    assert!(refused.unwrap_err().message.contains("vda are only on this node"));
+    assert_eq!(guests.runs(&web), (true, false));
+    let began = Instant::now();
+    let (_, moved) = guests.migrate(1, &web, &disk, MigrationMode { copy_disks: true, ..LIVE });
+    moved.unwrap();
+    println!("moved with its disk in {:?}", began.elapsed());
+    let (now, count) = guests.wait_for_count(2, &web, count);
+    assert_eq!(now, boot);
+    // What it writes now is on the target; the boot sector came along.
+    let record = format!("tail -c 1M {} | head -c 100 | tr -d '\\0'", disk[0].path.display());
+    let fresh = || {
+        let text = guests.lab.check("node2", &["sh", "-c", &record]).unwrap();
+        let last = text.split_whitespace().find_map(|w| w.strip_prefix("count=")?.parse().ok());
+        last.is_some_and(|n: u64| n >= count) && text.contains(&boot)
+    };
+    wait_until(LONG, || "the record on node2".into(), fresh).unwrap();
+    let start = ["cmp", "-n", "65536", &format!("{TINY}/disk.img"), disk[0].path.to_str().unwrap()];
+    guests.lab.check("node2", &start).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_migration_that_is_given_up_leaves_the_guest_where_it_was() {
+    let guests = Guests::up("guest-abort");
+    // Too slow to end by itself.
+    let web = kernel("abort.lab", &[("migration_bandwidth", json!(1))]);
+    guests.ask(1, &Ask::Start(web.clone(), vec![])).unwrap();
+    let (boot, count) = guests.wait_for_count(1, &web, 1);
+    let token = "secret".to_owned();
+    guests.ask(2, &Ask::Accept(web.clone(), vec![], token.clone())).unwrap();
+    let mut run = guests.begin(1, &Ask::Run(web.clone(), vec![], ip(2), token.clone(), LIVE));
+    let Some(Line::Progress(step)) = run.line() else { panic!("no progress") };
+    println!("{step:?}");
+    assert_eq!(guests.state(2, &web), Some(GuestState::Incoming));
+    drop(run);
+    let gone = || guests.info(2, &web).is_none();
+    wait_until(LONG, || "nothing on node2".into(), gone).unwrap();
+    guests.ask(2, &Ask::Finish(web.clone(), token, false)).unwrap();
+    let (now, _) = guests.wait_for_count(1, &web, count);
+    assert_eq!((guests.runs(&web), now), ((true, false), boot));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_noded_that_dies_during_a_migration_takes_it_up_again() {
+    let mut guests = Guests::up("guest-crash");
+    let slow = kernel("crash.lab", &[("migration_bandwidth", json!(1))]);
+    guests.ask(1, &Ask::Start(slow.clone(), vec![])).unwrap();
+    let (boot, count) = guests.wait_for_count(1, &slow, 1);
+    let token = "secret".to_owned();
+    let fast = kernel("crash.lab", &[("migration_bandwidth", json!(0))]);
+    let run = |spec: &GuestSpec| Ask::Run(spec.clone(), vec![], ip(2), token.clone(), LIVE);
+    for dies in [1, 2] {
+        guests.ask(2, &Ask::Accept(slow.clone(), vec![], token.clone())).unwrap();
+        let mut running = guests.begin(1, &run(&slow));
+        assert!(matches!(running.line(), Some(Line::Progress(_))));
+        guests.kill_agent(dies);
+        let began = Instant::now();
+        let (_, ended) = running.end();
+        println!("node{dies}'s died: {} after {:?}", ended.unwrap_err(), began.elapsed());
+        guests.start_agent(dies);
+        assert_eq!(guests.runs(&slow), (true, false));
+    }
+    // The target has forgotten nothing: the ticket is still good.
+    let began = Instant::now();
+    guests.ask(1, &run(&fast)).unwrap();
+    println!("moved in {:?}", began.elapsed());
+    guests.ask(2, &Ask::Finish(fast.clone(), token, true)).unwrap();
+    let (now, _) = guests.wait_for_count(2, &fast, count);
+    assert_eq!((guests.runs(&fast), now), ((false, true), boot));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_source_that_loses_power_leaves_no_half_guest() {
+    let guests = Guests::up("guest-power");
+    let web = kernel("power.lab", &[("migration_bandwidth", json!(1))]);
+    guests.ask(1, &Ask::Start(web.clone(), vec![])).unwrap();
+    guests.wait_for_count(1, &web, 1);
+    let token = "secret".to_owned();
+    guests.ask(2, &Ask::Accept(web.clone(), vec![], token.clone())).unwrap();
+    let mut run = guests.begin(1, &Ask::Run(web.clone(), vec![], ip(2), token.clone(), LIVE));
+    assert!(matches!(run.line(), Some(Line::Progress(_))));
+    assert_eq!(guests.state(2, &web), Some(GuestState::Incoming));
+    guests.lab.kill("node1").unwrap();
+    let began = Instant::now();
+    guests.ask(2, &Ask::Finish(web.clone(), token, false)).unwrap();
+    assert_eq!(guests.info(2, &web), None);
+    println!("nothing left after {:?}", began.elapsed());
+    guests.ask(2, &Ask::Start(web.clone(), vec![])).unwrap();
+    guests.wait_for_count(2, &web, 1);
+}
