@@ -42,3 +42,8 @@ pub fn read(path: &Path) -> Result<String> {
 pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| failed(path, &e))
 }
+
+/// Reads any file.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Error::environment(format!("Cannot read {}: {e}", path.display())))
+}

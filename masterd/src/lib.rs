@@ -1,11 +1,17 @@
 //! The one writer of cluster state. See `ARCHITECTURE.md`.
 
+pub mod api;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod files;
+pub mod init;
 pub mod jobs;
 pub mod nodes;
 pub mod ops;
 pub mod pki;
+pub mod query;
+pub mod role;
 pub mod state;
 pub mod store;
+pub mod watch;

@@ -351,7 +351,10 @@ impl Run<'_> {
             let done = self.step(step, cursor.next, &step.task, false).await;
             cursor.next += 1;
             match done {
-                Ok(()) => {}
+                Ok(devices) if step.returns_devices => {
+                    cursor.result = self.name_devices(&step.task, &devices);
+                }
+                Ok(_) => {}
                 Err(error) if step.on_failure == OnFailure::Warn => {
                     self.entry.warn(self.op, format!("{}: {error}", step.name));
                 }
@@ -468,7 +471,7 @@ impl Run<'_> {
         let mut tries = 1;
         loop {
             match self.step(step, number, &step.task, false).await {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(error) if tries == FORWARD_TRIES || error.error_type.is_some() => {
                     return Err(error);
                 }
@@ -549,8 +552,22 @@ impl Run<'_> {
         commit.deletes.push(journal::cursor_key(self.entry.id, self.op));
     }
 
-    /// Does the task of a step.
-    async fn step(&self, step: &Step, number: usize, task: &Task, undo: bool) -> Result<()> {
+    /// Ganeti's list of activated disks.
+    fn name_devices(&self, task: &Task, devices: &[String]) -> Value {
+        let config = self.engine.0.state.config();
+        let node = task.nodes().first().map(|node| config.node_name(*node));
+        let named = devices.iter().enumerate();
+        named.map(|(i, device)| json!([node, format!("disk/{i}"), device])).collect()
+    }
+
+    /// Does the task of a step. Returns the devices it found, if that is what it does.
+    async fn step(
+        &self,
+        step: &Step,
+        number: usize,
+        task: &Task,
+        undo: bool,
+    ) -> Result<Vec<String>> {
         let total = self.plan.before.len() + self.plan.after.len();
         self.entry.update_progress(|p| {
             *p = roost_proto::job::JobProgress {
@@ -570,16 +587,18 @@ impl Run<'_> {
                 let pause = Duration::try_from_secs_f64(*duration)
                     .map_err(|e| Error::wrong_input(format!("Invalid duration: {e}")))?;
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => Ok(()),
-                    () = self.entry.cancel.cancelled(), if !undo => Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                    () = self.entry.cancel.cancelled(), if !undo => {}
                 }
+                Ok(vec![])
             }
             Task::Node { node, action } => self.on_node(id, *node, action).await,
             Task::Nodes { nodes, action } => {
                 // All at once; the first failure counts, but all are waited for.
                 let all = nodes.iter().map(|node| self.on_node(id, *node, action));
                 let results = join_all(all).await;
-                results.into_iter().collect()
+                let all: Vec<Vec<String>> = results.into_iter().collect::<Result<_>>()?;
+                Ok(all.concat())
             }
         }
     }
@@ -589,7 +608,7 @@ impl Run<'_> {
         id: StepId,
         node: roost_proto::ids::NodeId,
         action: &Action,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let progress = |p: roost_proto::node::Progress| {
             if let Some(line) = &p.message {
                 self.entry.say(self.op, line);
@@ -601,7 +620,7 @@ impl Run<'_> {
             });
         };
         let action = self.with_secrets(action)?;
-        let Outcome { messages, hooks, .. } =
+        let Outcome { messages, hooks, devices, .. } =
             self.engine.0.hands.run(id, node, &action, &progress).await?;
         for line in messages {
             self.entry.say(self.op, line);
@@ -618,7 +637,7 @@ impl Run<'_> {
                 ),
             );
         }
-        Ok(())
+        Ok(devices)
     }
 
     /// Secret OS parameters are in no journal: they are put in at the last moment.

@@ -63,6 +63,9 @@ pub struct Step {
     pub undo: Option<Task>,
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// The opcode returns what this step found: `[[node, disk/N, device]]`.
+    #[serde(default)]
+    pub returns_devices: bool,
 }
 
 /// What the failure of a step means.
@@ -118,7 +121,14 @@ impl Task {
 impl Step {
     /// A step without undo.
     pub fn new(name: impl Into<String>, task: Task) -> Step {
-        Step { name: name.into(), say: None, task, undo: None, on_failure: OnFailure::Fail }
+        Step {
+            name: name.into(),
+            say: None,
+            task,
+            undo: None,
+            on_failure: OnFailure::Fail,
+            returns_devices: false,
+        }
     }
 
     /// Says a line when it starts.

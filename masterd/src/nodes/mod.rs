@@ -82,6 +82,11 @@ impl Nodes {
         &self.0.observed
     }
 
+    /// The leadership under which nodes are told things.
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
     fn fence(&self) -> Option<pb::Fence> {
         Some(pb::Fence { epoch: self.0.epoch.0, cluster: self.0.cluster.to_string() })
     }

@@ -3,5 +3,16 @@
 mod check;
 mod create;
 mod devices;
+mod disks;
+mod failover;
+mod migrate;
+mod move_disks;
+mod reboot;
+mod reinstall;
+mod relocate;
+mod remove;
+mod rename;
+mod set_devices;
+mod set_params;
 mod shutdown;
 mod startup;

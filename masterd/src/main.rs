@@ -1,0 +1,92 @@
+//! `roost-masterd`: leads a cluster, or makes a new one.
+
+use clap::{Parser, Subcommand};
+use roost_masterd::{daemon, init};
+use roost_proto::error::{Error, ErrorType, Result};
+use roost_proto::init::InitSpec;
+use roost_proto::paths::{Paths, ROOTDIR_ENV};
+use std::io::Read;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Ganeti's exit code for "not the master".
+const NOT_MASTER: u8 = 11;
+
+#[derive(Debug, Parser)]
+#[command(name = "roost-masterd", version, about = "The master daemon of a Roost cluster")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lead the cluster of this node, in the foreground (the default)
+    Run,
+    /// Make a new cluster; settings are read from standard input (JSON)
+    Init,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("ROOST_LOG")
+                .unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let paths = Paths::new(std::env::var_os(ROOTDIR_ENV).map(Into::into));
+    let result = match arguments.command {
+        Some(Command::Init) => make_cluster(&paths),
+        Some(Command::Run) | None => lead(&paths),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            match error.error_type {
+                Some(ErrorType::WrongState) => ExitCode::from(NOT_MASTER),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn make_cluster(paths: &Paths) -> Result<()> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|e| Error::wrong_input(format!("The settings cannot be read: {e}")))?;
+    let spec: InitSpec = serde_json::from_str(&text)
+        .map_err(|e| Error::wrong_input(format!("The settings cannot be understood: {e}")))?;
+    init::init(paths, &spec).map(|_| ())
+}
+
+fn lead(paths: &Paths) -> Result<()> {
+    let stop = |e: std::io::Error| Error::environment(format!("Cannot start: {e}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(stop)?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate()).map_err(stop)?,
+            signal(SignalKind::interrupt()).map_err(stop)?,
+        );
+        let on_signal = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            tracing::info!("stopping; jobs at work go on at the next start");
+            on_signal.cancel();
+        });
+        daemon::run(paths, shutdown).await
+    })
+}

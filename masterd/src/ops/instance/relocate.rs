@@ -1,0 +1,113 @@
+//! What migration and failover have in common: where to, and what must hold there.
+
+use super::check;
+use crate::config::{Change, Config, Object};
+use crate::ops::{Context, placement};
+use roost_proto::choices::DiskTemplate;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
+use roost_proto::objects::{Instance, Node};
+use std::sync::Arc;
+
+/// How the target was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub node: Option<&'a str>,
+    pub iallocator: Option<&'a str>,
+    pub ignore_ipolicy: bool,
+}
+
+/// Nodes it may go to: the one named, or all that might be chosen. Errors: the instance cannot
+/// move without its data being copied.
+pub fn possible(config: &Config, instance: &Instance, wanted: Wanted<'_>) -> Result<Vec<NodeId>> {
+    if let Some(template) = immobile(config, instance) {
+        return Err(Error::wrong_state(format!(
+            "Instance {}'s disk layout '{template}' does not allow failover or migration, its \
+             disks are on one node only; use 'gnt-instance move' to copy them",
+            instance.name
+        )));
+    }
+    if wanted.node.is_some() && wanted.iallocator.is_some() {
+        return Err(Error::wrong_input(
+            "Give either a target node (-n) or an iallocator (-I), not both",
+        ));
+    }
+    placement::check_allocator(wanted.iallocator)?;
+    if let Some(name) = wanted.node {
+        let node = config.node(name)?;
+        if node.uuid == instance.primary_node {
+            return Err(Error::wrong_state(format!(
+                "Instance {} is already on node {}",
+                instance.name, node.name
+            )));
+        }
+        check::good_target(node)?;
+        return Ok(vec![node.uuid]);
+    }
+    let primary = config.node_by_id(instance.primary_node)?;
+    let found: Vec<_> =
+        placement::candidates(config, Some(primary.group), &[instance.primary_node])
+            .map(|n| n.uuid)
+            .collect();
+    if found.is_empty() {
+        return Err(Error::resources(format!(
+            "There is no other node in group {} that could take instance {}",
+            config.group_name(primary.group),
+            instance.name
+        )));
+    }
+    Ok(found)
+}
+
+/// The disk template that ties an instance to its node, if one does.
+fn immobile(config: &Config, instance: &Instance) -> Option<DiskTemplate> {
+    config.disks_of(instance).iter().map(|d| d.dev_type).find(|template| !template.is_mirrored())
+}
+
+/// Chooses among the possible nodes (all were asked for their state) and checks the choice.
+/// `memory`: MiB it needs there at once, 0 if it will not run.
+pub fn target<'a>(
+    cx: &mut Context<'_, 'a>,
+    instance: &Instance,
+    wanted: Wanted<'_>,
+    memory: u64,
+) -> Result<&'a Arc<Node>> {
+    let config = cx.config();
+    let nodes = possible(config, instance, wanted)?;
+    let node = match wanted.node {
+        Some(_) => nodes[0],
+        None => {
+            let node = placement::choose(cx, &nodes, memory)?;
+            cx.info(format!(
+                "Selected nodes for instance {} via iallocator {}: {}",
+                instance.name,
+                placement::NAME,
+                config.node_name(node)
+            ));
+            node
+        }
+    };
+    let node = config.node_by_id(node)?;
+    check::good_target(node)?;
+    if memory > 0 {
+        let what = format!("moving instance {} there", instance.name);
+        check::memory(cx, node.uuid, memory, &what)?;
+    }
+    check::bridges(cx, node.uuid)?;
+    let disks: Vec<_> = config.disks_of(instance).iter().map(|d| (**d).clone()).collect();
+    let source = config.node_by_id(instance.primary_node)?;
+    // Within a group the policy does not change by moving.
+    if source.group != node.group {
+        for violation in check::ipolicy(config, instance, &disks, node, wanted.ignore_ipolicy)? {
+            cx.warn(violation);
+        }
+    }
+    Ok(node)
+}
+
+/// The instance with another primary node.
+pub fn new_primary(instance: &Instance, node: NodeId) -> Change {
+    let mut new = instance.clone();
+    new.primary_node = node;
+    Change::Update(Object::Instance(Box::new(new)))
+}
