@@ -1,7 +1,9 @@
-//! The few calls of libvirt that the `virt` crate lacks: events, and two about migrations.
+//! The few calls of libvirt that the `virt` crate lacks or gets wrong: events, and three about
+//! migrations.
 #![allow(unsafe_code, reason = "libvirt's C API; every use says why it is sound")]
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::mpsc::Sender;
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -117,6 +119,58 @@ unsafe fn send(
 unsafe extern "C" fn free(opaque: *mut c_void) {
     // SAFETY: the box we registered; libvirt calls this once and does not use it after.
     drop(unsafe { Box::from_raw(opaque.cast::<Sender<Happened>>()) });
+}
+
+/// The long job that a domain is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// There is one.
+    pub busy: bool,
+    /// Its figures by libvirt's names.
+    pub figures: BTreeMap<CString, u64>,
+}
+
+impl Job {
+    /// A figure.
+    pub fn get(&self, name: &CStr) -> Option<u64> {
+        self.figures.get(name).copied()
+    }
+}
+
+/// What long job a domain is in. (`virt` 0.4.3 makes a vector of a null pointer if there is none.)
+pub fn job(domain: &Domain) -> Result<Job, Error> {
+    let (mut kind, mut count, mut params) = (0, 0, std::ptr::null_mut());
+    // SAFETY: `domain` is a valid domain for the time of the call; libvirt allocates `params`.
+    check(unsafe {
+        sys::virDomainGetJobStats(domain.as_ptr(), &mut kind, &mut params, &mut count, 0)
+    })?;
+    let busy = kind != sys::VIR_DOMAIN_JOB_NONE.cast_signed();
+    let mut job = Job { busy, figures: BTreeMap::new() };
+    if params.is_null() {
+        return Ok(job);
+    }
+    let length = usize::try_from(count).unwrap_or(0);
+    // SAFETY: libvirt has made an array of `count` parameters there.
+    for param in unsafe { std::slice::from_raw_parts(params, length) } {
+        // SAFETY: names are arrays that end with a zero.
+        let name = unsafe { CStr::from_ptr(param.field.as_ptr()) };
+        // SAFETY: the type says which member of the union is set.
+        let value = unsafe {
+            match param.type_.cast_unsigned() {
+                sys::VIR_TYPED_PARAM_INT => u64::try_from(param.value.i).ok(),
+                sys::VIR_TYPED_PARAM_UINT => Some(param.value.ui.into()),
+                sys::VIR_TYPED_PARAM_LLONG => u64::try_from(param.value.l).ok(),
+                sys::VIR_TYPED_PARAM_ULLONG => Some(param.value.ul),
+                _ => None,
+            }
+        };
+        if let Some(value) = value {
+            job.figures.insert(name.to_owned(), value);
+        }
+    }
+    // SAFETY: libvirt's own array, with what it points to, not used any more.
+    unsafe { sys::virTypedParamsFree(params, count) };
+    Ok(job)
 }
 
 /// Aborts whatever long job a domain is in: a migration away stops, and the guest stays.

@@ -5,11 +5,12 @@ use super::{Kvm, Phase, QUICK, SLOW, ffi, host, report, xml};
 use crate::hypervisor::Attachment;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{GuestSpec, GuestState, Progress};
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
-use virt::domain::{Domain, JobStats, MigrateParameters};
+use virt::domain::{Domain, MigrateParameters};
 use virt::error::Error as VirtError;
 use virt_sys as sys;
 
@@ -257,21 +258,20 @@ struct Watcher {
 /// What a look found.
 #[derive(Debug)]
 struct Stats {
-    job: JobStats,
+    job: ffi::Job,
     downtime_set: bool,
     post_copied: bool,
 }
 
 impl Watcher {
     fn look(&self, domain: &Domain) -> Result<Stats, VirtError> {
-        let job = domain.get_job_stats(0)?;
-        let busy = job.r#type != sys::VIR_DOMAIN_JOB_NONE.cast_signed();
+        let job = ffi::job(domain)?;
         let downtime_set = match self.downtime {
-            Some(ms) if busy => domain.migrate_set_max_downtime(ms, 0).is_ok(),
+            Some(ms) if job.busy => domain.migrate_set_max_downtime(ms, 0).is_ok(),
             _ => false,
         };
         let post_copied = self.post_copy
-            && job.mem_iteration.is_some_and(|pass| pass >= POST_COPY_AFTER)
+            && job.get(sys::VIR_DOMAIN_JOB_MEMORY_ITERATION) >= Some(POST_COPY_AFTER)
             && ffi::start_post_copy(domain).is_ok();
         Ok(Stats { job, downtime_set, post_copied })
     }
@@ -287,20 +287,22 @@ impl Watcher {
 
     #[allow(clippy::cast_precision_loss, reason = "for people, not for sums")]
     fn progress(&mut self, stats: &Stats) -> Option<Progress> {
-        let job = &stats.job;
-        let total = job.data_total.filter(|total| *total > 0)?;
-        let left = job.data_remaining.unwrap_or(0);
-        let rate = job.mem_bps.unwrap_or(0) + job.disk_bps.unwrap_or(0);
+        let get = |name: &CStr| stats.job.get(name);
+        let total = get(sys::VIR_DOMAIN_JOB_DATA_TOTAL).filter(|total| *total > 0)?;
+        let left = get(sys::VIR_DOMAIN_JOB_DATA_REMAINING).unwrap_or(0);
+        let rate = get(sys::VIR_DOMAIN_JOB_MEMORY_BPS).unwrap_or(0)
+            + get(sys::VIR_DOMAIN_JOB_DISK_BPS).unwrap_or(0);
         let mib = |bytes: u64| bytes >> 20;
         let talk = self.said.is_none_or(|at| at.elapsed() >= TALK);
         let message = talk.then(|| {
             self.said = Some(Instant::now());
-            let disks = match job.disk_remaining.filter(|left| *left > 0) {
+            let disks = match get(sys::VIR_DOMAIN_JOB_DISK_REMAINING).filter(|left| *left > 0) {
                 Some(left) => format!(", disks left {} MiB", mib(left)),
                 None => String::new(),
             };
-            let downtime = job.downtime.map(|ms| format!(", downtime {ms} ms")).unwrap_or_default();
-            let memory = mib(job.mem_remaining.unwrap_or(left));
+            let downtime = get(sys::VIR_DOMAIN_JOB_DOWNTIME);
+            let downtime = downtime.map(|ms| format!(", downtime {ms} ms")).unwrap_or_default();
+            let memory = mib(get(sys::VIR_DOMAIN_JOB_MEMORY_REMAINING).unwrap_or(left));
             format!("memory left {memory} MiB{disks}, {} MiB/s{downtime}", mib(rate))
         });
         Some(Progress {
@@ -437,13 +439,14 @@ mod tests {
     #[test]
     fn progress_is_told_in_figures_and_words() {
         let mut watcher = Watcher { downtime: Some(30), post_copy: false, said: None };
-        let job = JobStats {
-            data_total: Some(200 << 20),
-            data_remaining: Some(50 << 20),
-            mem_remaining: Some(50 << 20),
-            mem_bps: Some(25 << 20),
-            ..JobStats::default()
-        };
+        let figure = |name: &CStr, mib: u64| (name.to_owned(), mib << 20);
+        let figures = [
+            figure(sys::VIR_DOMAIN_JOB_DATA_TOTAL, 200),
+            figure(sys::VIR_DOMAIN_JOB_DATA_REMAINING, 50),
+            figure(sys::VIR_DOMAIN_JOB_MEMORY_REMAINING, 50),
+            figure(sys::VIR_DOMAIN_JOB_MEMORY_BPS, 25),
+        ];
+        let job = ffi::Job { busy: true, figures: figures.into() };
         let stats = Stats { job, downtime_set: true, post_copied: false };
         watcher.took_effect(&stats);
         assert_eq!(watcher.downtime, None);
@@ -451,7 +454,7 @@ mod tests {
         assert_eq!((progress.percent, progress.eta), (Some(75.0), Some(2.0)));
         assert_eq!(progress.message.as_deref(), Some("memory left 50 MiB, 25 MiB/s"));
         assert_eq!(watcher.progress(&stats).expect("progress").message, None, "not every time");
-        let nothing = Stats { job: JobStats::default(), downtime_set: false, post_copied: false };
+        let nothing = Stats { job: ffi::Job::default(), downtime_set: false, post_copied: false };
         assert_eq!(watcher.progress(&nothing), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Domains as reports.
 
+use super::ffi;
 use super::link::if_there;
 use roost_proto::choices::Hypervisor;
 use roost_proto::node::{GuestReport, GuestState};
@@ -31,8 +32,9 @@ pub fn state(domain: &Domain) -> Result<Option<GuestState>, Error> {
 
 /// Whether a domain is being migrated away.
 pub fn leaving(domain: &Domain) -> bool {
-    let outgoing = sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT.cast_signed();
-    domain.get_job_stats(0).is_ok_and(|stats| stats.operation == Some(outgoing))
+    let outgoing = u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT);
+    ffi::job(domain)
+        .is_ok_and(|job| job.busy && job.get(sys::VIR_DOMAIN_JOB_OPERATION) == Some(outgoing))
 }
 
 /// The report of a domain, if it is there and active.
