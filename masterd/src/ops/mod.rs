@@ -60,6 +60,14 @@ macro_rules! operations {
 }
 
 operations! {
+    ClusterDestroy,
+    ClusterPostInit,
+    ClusterRedistConf,
+    ClusterRename,
+    ClusterRepairDiskSizes,
+    ClusterVerify,
+    ClusterVerifyConfig,
+    ClusterVerifyGroup,
     GroupAdd,
     GroupAssignNodes,
     GroupRemove,
@@ -69,11 +77,13 @@ operations! {
     NodeRemove,
     NodeSetParams,
     InstanceActivateDisks,
+    InstanceConsole,
     InstanceCreate,
     InstanceDeactivateDisks,
     InstanceFailover,
     InstanceMigrate,
     InstanceMove,
+    InstanceQueryData,
     InstanceReboot,
     InstanceReinstall,
     InstanceRemove,

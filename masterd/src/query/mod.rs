@@ -24,7 +24,7 @@ mod rows;
 mod testing;
 
 pub use cluster_info::cluster_info;
-pub use instance::{Status, status};
+pub use instance::{Place, Status, console_dict, status};
 
 use crate::config::Config;
 use crate::jobs::locks::LockInfo;

@@ -1,12 +1,14 @@
 //! Opcodes about instances.
 
 mod check;
+mod console;
 mod create;
 mod devices;
 mod disks;
 mod failover;
 mod migrate;
 mod move_disks;
+mod query_data;
 mod reboot;
 mod reinstall;
 mod relocate;

@@ -25,7 +25,7 @@ impl InstanceRow<'_> {
         let message =
             |text: String| ConsoleInfo { kind: "msg".into(), message: Some(text), ..info.clone() };
         let hypervisor = self.instance.hypervisor;
-        to_json(&match hypervisor {
+        console_dict(&match hypervisor {
             Hypervisor::Kvm if self.hv_flag("serial_console") => shell("qemu:///system"),
             Hypervisor::Kvm => self
                 .display(&info)
@@ -64,8 +64,8 @@ impl InstanceRow<'_> {
     }
 }
 
-/// The dict; what is not set is absent.
-pub(super) fn to_json(info: &ConsoleInfo) -> Value {
+/// How a console is reached, as Ganeti's dict: what is not set is absent.
+pub fn console_dict(info: &ConsoleInfo) -> Value {
     let mut dict = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {

@@ -5,13 +5,14 @@ mod devices;
 mod params;
 mod status;
 
+pub use console::console_dict;
 pub use status::{Place, Status, status};
 
 use super::World;
 use super::rows::Asked;
 use crate::config::Config;
 use crate::nodes::NodeView;
-use params::{Bases, merged, own};
+use params::{Bases, Shared, merged, own};
 use roost_proto::choices::AdminState;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
@@ -20,10 +21,9 @@ use roost_proto::objects::{Instance, Node, NodeGroup};
 use roost_proto::params::fill;
 use roost_proto::query::fields::InstanceField as F;
 use roost_proto::query::{Cell, Filter, QueryResponse, Row};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 pub(super) fn answer(
     world: &World,
@@ -143,7 +143,7 @@ impl<'a> InstanceRow<'a> {
     }
 
     /// The hypervisor parameters below its own.
-    fn hv_params(&self) -> Rc<Map<String, Value>> {
+    fn hv_params(&self) -> Shared {
         self.cx.bases.hv(self.instance)
     }
 

@@ -10,13 +10,16 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// Parameters that many instances share.
+pub(super) type Shared = Rc<Map<String, Value>>;
+
 /// Parameters below those of instances.
 #[derive(Debug)]
 pub(super) struct Bases<'a> {
     cluster: &'a Cluster,
     be: OnceCell<Map<String, Value>>,
     nic: OnceCell<FilledNic>,
-    hv: RefCell<HashMap<(Hypervisor, &'a str), Rc<Map<String, Value>>>>,
+    hv: RefCell<HashMap<(Hypervisor, &'a str), Shared>>,
 }
 
 impl<'a> Bases<'a> {
@@ -36,7 +39,7 @@ impl<'a> Bases<'a> {
 
     /// Hypervisor parameters of instances of that hypervisor and OS that have none of their own,
     /// without those that only a cluster has.
-    pub fn hv(&self, instance: &'a Instance) -> Rc<Map<String, Value>> {
+    pub fn hv(&self, instance: &'a Instance) -> Shared {
         let make = || {
             let (hv, os) = (instance.hypervisor, &instance.os);
             let mut map = fill::hvparams(self.cluster, hv, os, &ParamMap::new());
