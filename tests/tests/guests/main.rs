@@ -24,6 +24,8 @@ use uuid::Uuid;
 
 const TINY: &str = "/var/lib/roost/tiny";
 const SHARED: &str = "/srv/ganeti/shared-file-storage";
+/// The guest's address.
+const GUEST: &str = "10.78.0.60";
 const LOCAL: &str = "/srv/ganeti/file-storage";
 /// Emulated guests on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
@@ -144,7 +146,11 @@ impl Guests {
         let dir = if shared { SHARED } else { LOCAL };
         let path = format!("{dir}/{}.disk0", guest.name);
         let template = format!("{TINY}/disk.img");
-        self.lab.check("node1", &["cp", &template, &path]).unwrap();
+        let settings = format!("name=tiny\nip={GUEST}/24\n");
+        let make = format!(
+            "cp {template} {path} && printf '{settings}' | mcopy -i {path}@@1M - ::tiny.conf"
+        );
+        self.lab.check("node1", &["sh", "-c", &make]).unwrap();
         if !shared {
             let size = std::fs::metadata(&template).unwrap().len().to_string();
             self.lab.check("node2", &["truncate", "-s", &size, &path]).unwrap();
@@ -220,17 +226,6 @@ fn guest(name: &str, changes: &[(&str, Value)]) -> GuestSpec {
                   "mac": "aa:00:00:12:34:56", "mode": "bridged", "link": "br0"}],
     }))
     .unwrap()
-}
-
-/// Boots the tiny guest's kernel directly, without a disk.
-fn kernel(name: &str, more: &[(&str, Value)]) -> GuestSpec {
-    let boot = [
-        ("kernel_path", json!(format!("{TINY}/vmlinuz"))),
-        ("initrd_path", json!(format!("{TINY}/initrd.gz"))),
-        ("root_path", json!("")),
-        ("kernel_args", json!("quiet mitigations=off")),
-    ];
-    guest(name, &[&boot, more].concat())
 }
 
 fn reference(guest: &GuestSpec) -> InstanceRef {
@@ -397,12 +392,13 @@ fn local_disks_move_along_when_asked() {
 fn a_migration_that_is_given_up_leaves_the_guest_where_it_was() {
     let guests = Guests::up("guest-abort");
     // Too slow to end by itself.
-    let web = kernel("abort.lab", &[("migration_bandwidth", json!(1))]);
-    guests.ask(1, &Ask::Start(web.clone(), vec![])).unwrap();
+    let web = guest("abort.lab", &[("migration_bandwidth", json!(1))]);
+    let disk = vec![guests.disk(&web, true)];
+    guests.ask(1, &Ask::Start(web.clone(), disk.clone())).unwrap();
     let (boot, count) = guests.wait_for_count(1, &web, 1);
     let token = "secret".to_owned();
-    guests.ask(2, &Ask::Accept(web.clone(), vec![], token.clone())).unwrap();
-    let mut run = guests.begin(1, &Ask::Run(web.clone(), vec![], ip(2), token.clone(), LIVE));
+    guests.ask(2, &Ask::Accept(web.clone(), disk.clone(), token.clone())).unwrap();
+    let mut run = guests.begin(1, &Ask::Run(web.clone(), disk.clone(), ip(2), token.clone(), LIVE));
     let Some(Line::Progress(step)) = run.line() else { panic!("no progress") };
     println!("{step:?}");
     assert_eq!(guests.state(2, &web), Some(GuestState::Incoming));
@@ -418,14 +414,15 @@ fn a_migration_that_is_given_up_leaves_the_guest_where_it_was() {
 #[ignore = "needs root"]
 fn a_noded_that_dies_during_a_migration_takes_it_up_again() {
     let mut guests = Guests::up("guest-crash");
-    let slow = kernel("crash.lab", &[("migration_bandwidth", json!(1))]);
-    guests.ask(1, &Ask::Start(slow.clone(), vec![])).unwrap();
+    let slow = guest("crash.lab", &[("migration_bandwidth", json!(1))]);
+    let disk = vec![guests.disk(&slow, true)];
+    guests.ask(1, &Ask::Start(slow.clone(), disk.clone())).unwrap();
     let (boot, count) = guests.wait_for_count(1, &slow, 1);
     let token = "secret".to_owned();
-    let fast = kernel("crash.lab", &[("migration_bandwidth", json!(0))]);
-    let run = |spec: &GuestSpec| Ask::Run(spec.clone(), vec![], ip(2), token.clone(), LIVE);
+    let fast = guest("crash.lab", &[("migration_bandwidth", json!(0))]);
+    let run = |spec: &GuestSpec| Ask::Run(spec.clone(), disk.clone(), ip(2), token.clone(), LIVE);
     for dies in [1, 2] {
-        guests.ask(2, &Ask::Accept(slow.clone(), vec![], token.clone())).unwrap();
+        guests.ask(2, &Ask::Accept(slow.clone(), disk.clone(), token.clone())).unwrap();
         let mut running = guests.begin(1, &run(&slow));
         assert!(matches!(running.line(), Some(Line::Progress(_))));
         guests.kill_agent(dies);
@@ -448,12 +445,13 @@ fn a_noded_that_dies_during_a_migration_takes_it_up_again() {
 #[ignore = "needs root"]
 fn a_source_that_loses_power_leaves_no_half_guest() {
     let guests = Guests::up("guest-power");
-    let web = kernel("power.lab", &[("migration_bandwidth", json!(1))]);
-    guests.ask(1, &Ask::Start(web.clone(), vec![])).unwrap();
+    let web = guest("power.lab", &[("migration_bandwidth", json!(1))]);
+    let disk = vec![guests.disk(&web, true)];
+    guests.ask(1, &Ask::Start(web.clone(), disk.clone())).unwrap();
     guests.wait_for_count(1, &web, 1);
     let token = "secret".to_owned();
-    guests.ask(2, &Ask::Accept(web.clone(), vec![], token.clone())).unwrap();
-    let mut run = guests.begin(1, &Ask::Run(web.clone(), vec![], ip(2), token.clone(), LIVE));
+    guests.ask(2, &Ask::Accept(web.clone(), disk.clone(), token.clone())).unwrap();
+    let mut run = guests.begin(1, &Ask::Run(web.clone(), disk.clone(), ip(2), token.clone(), LIVE));
     assert!(matches!(run.line(), Some(Line::Progress(_))));
     assert_eq!(guests.state(2, &web), Some(GuestState::Incoming));
     guests.lab.kill("node1").unwrap();
@@ -461,6 +459,6 @@ fn a_source_that_loses_power_leaves_no_half_guest() {
     guests.ask(2, &Ask::Finish(web.clone(), token, false)).unwrap();
     assert_eq!(guests.info(2, &web), None);
     println!("nothing left after {:?}", began.elapsed());
-    guests.ask(2, &Ask::Start(web.clone(), vec![])).unwrap();
+    guests.ask(2, &Ask::Start(web.clone(), disk.clone())).unwrap();
     guests.wait_for_count(2, &web, 1);
 }
