@@ -9,9 +9,13 @@ use roost_proto::choices::{AdminState, AllocPolicy, DiskTemplate, Hypervisor};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{DiskId, GroupId, InstanceId, JobId, NodeId};
 use roost_proto::names::{ClusterName, GroupName, InstanceName, NodeName};
-use roost_proto::node::{Answer, GuestReport, GuestState, NodeReport, Question};
+use roost_proto::node::{
+    Answer, BlockState, BlockStatus, GuestReport, GuestState, NodeReport, Question, VerifyReport,
+};
 use roost_proto::objects::{Cluster, Disk, Instance, LogicalId, Node, NodeGroup};
 use roost_proto::opcodes::OpInput;
+use roost_proto::params::IPolicy;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -69,7 +73,7 @@ impl Site {
         self.apply(&[Change::Update(Object::Node(Box::new(node)))]);
     }
 
-    /// Adds an instance that shall be up, without disks.
+    /// Adds an instance that shall be up, without cards and disks.
     pub fn instance(&mut self, name: &str, node: &str, change: impl FnOnce(&mut Instance)) {
         self.made += 1;
         let mut instance = Instance {
@@ -167,6 +171,14 @@ impl Site {
         Arc::make_mut(view).guests.insert(guest.into(), running(guest));
     }
 
+    /// Makes an instance look as if it had changed then.
+    pub fn touch(&mut self, name: &str, mtime: f64) {
+        let old = (**self.config.instance(name).expect("an instance")).clone();
+        let same = Change::Update(Object::Instance(Box::new(old)));
+        let (next, _) = self.config.apply(&[same], mtime).expect("a change that fits");
+        self.config = next;
+    }
+
     /// A machine has joined.
     pub fn joined(&mut self, name: &str, address: &str) {
         self.facts.joined.push(Joined {
@@ -211,6 +223,66 @@ impl Site {
         let plan = self.plan(op).expect("a plan");
         self.apply(&plan.pivot.changes);
         plan
+    }
+}
+
+/// Answers all questions of an opcode as healthy nodes do: every instance that shall run runs, every
+/// disk is there, nothing is missing. `change` makes what is to be found.
+pub fn verified(site: &mut Site, op: impl Into<OpInput>, change: impl Fn(&str, &mut VerifyReport)) {
+    for (node, question) in site.questions(op) {
+        let answer = match &question {
+            Question::Verify { .. } => {
+                let mut report = healthy(&site.config, &node);
+                change(&node, &mut report);
+                Answer::Verify(Box::new(report))
+            }
+            Question::Blocks { disks } => {
+                Answer::Blocks(disks.iter().map(|_| status(BlockState::Active)).collect())
+            }
+            other => panic!("an unexpected question: {other:?}"),
+        };
+        site.answer(&node, question, Ok(answer));
+    }
+}
+
+fn healthy(config: &Config, node: &str) -> VerifyReport {
+    let id = config.node(node).expect("a node").uuid;
+    let shall_run = config.instances_on(id).filter(|i| i.admin_state == AdminState::Up);
+    let digest = |text: &String| {
+        let bytes = Sha256::digest(text.as_bytes());
+        bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()
+    };
+    VerifyReport {
+        node: NodeReport {
+            version: crate::config::RELEASE.into(),
+            time: NOW,
+            memory_free: 4096,
+            ..NodeReport::default()
+        },
+        guests: shall_run.map(|i| running(&i.name)).collect(),
+        ssconf: config.ssconf().iter().map(|(key, text)| (key.clone(), digest(text))).collect(),
+        certificate_expires: Some(NOW + 1e8),
+        ..VerifyReport::default()
+    }
+}
+
+/// The findings in what a verification says.
+pub fn errors(site: &Site, op: impl Into<OpInput>) -> Vec<String> {
+    let said = site.plan(op).expect("a plan").say;
+    let finding = |line: &String| line.starts_with("  - ERROR") || line.starts_with("  - WARNING");
+    said.into_iter().filter(finding).collect()
+}
+
+/// The state of a disk of 1 GiB.
+pub fn status(state: BlockState) -> BlockStatus {
+    BlockStatus {
+        state,
+        path: None,
+        major_minor: None,
+        size: Some(1024),
+        sync: None,
+        detail: if state == BlockState::Faulty { "broken".into() } else { String::new() },
+        children: vec![],
     }
 }
 
@@ -292,7 +364,11 @@ pub fn running(name: &str) -> GuestReport {
     }
 }
 
+/// A cluster whose instances need no network cards.
 fn cluster(master: NodeId) -> Cluster {
+    let mut policy = IPolicy::default();
+    policy.minmax[0].min.nic_count = 0;
+    policy.std.nic_count = 0;
     let fields = serde_json::json!({
         "uuid": Uuid::from_u128(0xc),
         "cluster_name": ClusterName::new("site").expect("a good name"),
@@ -311,6 +387,7 @@ fn cluster(master: NodeId) -> Cluster {
         "candidate_pool_size": 10,
         "max_running_jobs": 20,
         "max_tracked_jobs": 25,
+        "ipolicy": policy.to_map(),
     });
     serde_json::from_value(fields).expect("a complete cluster")
 }

@@ -1,1 +1,8 @@
-//! Opcodes about the cluster.
+//! Opcodes about the whole cluster.
+
+mod destroy;
+mod post_init;
+mod redist_conf;
+mod rename;
+mod repair_disk_sizes;
+mod verify;

@@ -86,9 +86,7 @@ mod tests {
     fn a_stricter_policy_names_who_breaks_it() {
         let mut site = Site::new(&["node1"]);
         for name in ["web10", "web2"] {
-            site.instance(name, "node1", |i| {
-                i.nics = vec![];
-            });
+            site.instance(name, "node1", |_| {});
         }
         let op = GroupSetParams {
             ipolicy: serde_json::from_value(json!({"disk-templates": ["drbd"]})).ok(),

@@ -1,0 +1,139 @@
+//! `OP_CLUSTER_REPAIR_DISK_SIZES`: records the sizes that disks really have.
+
+use crate::config::{Change, Config, Object};
+use crate::jobs::locks::{Level, LockName, LockSet, Mode};
+use crate::jobs::plan::Plan;
+use crate::ops::{Context, Operate, guest, locking};
+use roost_proto::error::Result;
+use roost_proto::ids::NodeId;
+use roost_proto::nicesort;
+use roost_proto::node::{Answer, Question};
+use roost_proto::objects::Instance;
+use roost_proto::opcodes::ClusterRepairDiskSizes;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Operate for ClusterRepairDiskSizes {
+    fn locks(&self, config: &Config) -> Result<LockSet> {
+        let mut locks = LockSet::new();
+        for instance in chosen(self, config)? {
+            locks.add(LockName::new(Level::Instance, &instance.name), Mode::Exclusive);
+            locks.add(locking::node(instance.primary_node), Mode::Shared);
+        }
+        Ok(locks)
+    }
+
+    fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
+        let mut by_node: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
+        for instance in chosen(self, config)? {
+            if !config.node_by_id(instance.primary_node)?.offline {
+                let disks = guest::disks(config, instance)?;
+                by_node.entry(instance.primary_node).or_default().extend(disks);
+            }
+        }
+        by_node.retain(|_, disks| !disks.is_empty());
+        Ok(by_node.into_iter().map(|(node, disks)| (node, Question::Blocks { disks })).collect())
+    }
+
+    fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
+        let config = cx.config();
+        let mut sizes = BTreeMap::new();
+        for (node, question, answer) in cx.answers() {
+            match (question, answer) {
+                (Question::Blocks { disks }, Ok(Answer::Blocks(statuses))) => {
+                    let found = disks.iter().zip(statuses);
+                    sizes
+                        .extend(found.filter_map(|(disk, status)| Some((disk.uuid, status.size?))));
+                }
+                (_, Err(error)) => cx.warn(format!(
+                    "Failure in blockdev_getdimensions call to node {}, ignoring: {error}",
+                    config.node_name(*node)
+                )),
+                _ => {}
+            }
+        }
+        let mut result = Vec::new();
+        let mut changes = Vec::new();
+        for instance in chosen(self, config)? {
+            for (index, disk) in config.disks_of(instance).iter().enumerate() {
+                let Some(size) = sizes.get(&disk.uuid).copied() else {
+                    cx.warn(format!(
+                        "Disk {index} of instance {} did not return size information, ignoring",
+                        instance.name
+                    ));
+                    continue;
+                };
+                if size == disk.size {
+                    continue;
+                }
+                cx.info(format!(
+                    "Disk {index} of instance {} has mismatched size, correcting: recorded {}, \
+                     actual {size}",
+                    instance.name, disk.size
+                ));
+                let mut disk = (**disk).clone();
+                disk.size = size;
+                if let Some(child) = disk.children.first_mut() {
+                    child.size = child.size.max(size);
+                }
+                changes.push(Change::Update(Object::Disk(Box::new(disk))));
+                result.push(json!([instance.name, index, "size", size]));
+            }
+        }
+        let mut plan = cx.start_plan();
+        plan.pivot.changes = changes;
+        plan.result = result.into();
+        Ok(plan)
+    }
+}
+
+/// The instances that are named; all, if none is.
+fn chosen<'a>(op: &ClusterRepairDiskSizes, config: &'a Config) -> Result<Vec<&'a Arc<Instance>>> {
+    let mut all: Vec<_> = match op.instances.is_empty() {
+        true => config.instances.values().collect(),
+        false => op.instances.iter().map(|name| config.instance(name)).collect::<Result<_>>()?,
+    };
+    nicesort::sort_by_key(&mut all, |i| i.name.to_string());
+    all.dedup_by_key(|i| i.uuid);
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Site, status};
+    use roost_proto::choices::DiskTemplate;
+    use roost_proto::node::BlockState;
+
+    #[test]
+    fn recorded_sizes_are_corrected() {
+        let mut site = Site::new(&["node1", "node2"]);
+        site.instance("web", "node2", |_| {});
+        site.disk("web", DiskTemplate::File, "/srv/file/web/0");
+        site.disk("web", DiskTemplate::File, "/srv/file/web/1");
+        let op = ClusterRepairDiskSizes::new;
+        let (node, question) = site.questions(op()).remove(0);
+        assert_eq!(node, "node2");
+        let sized = |size| {
+            let mut status = status(BlockState::Active);
+            status.size = size;
+            status
+        };
+        let answer = Answer::Blocks(vec![sized(Some(2048)), sized(None)]);
+        site.answer("node2", question, Ok(answer));
+        let plan = site.run(op());
+        assert_eq!(plan.result, json!([["web", 0, "size", 2048]]));
+        assert_eq!(
+            plan.say,
+            [
+                " - INFO: Disk 0 of instance web has mismatched size, correcting: recorded 1024, \
+                 actual 2048",
+                " - WARNING: Disk 1 of instance web did not return size information, ignoring",
+            ]
+        );
+        let web = site.config.instance("web").expect("it").clone();
+        let now: Vec<_> = site.config.disks_of(&web).iter().map(|d| d.size).collect();
+        assert_eq!(now, [2048, 1024]);
+    }
+}
