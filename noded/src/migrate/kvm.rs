@@ -61,11 +61,35 @@ impl KvmMover {
     }
 
     pub async fn transfer(&mut self, progress: ProgressSink<'_>) -> Result<()> {
-        let moved = self.here.migrate(&self.guest, &self.disks, &self.how, progress).await;
+        let moving = self.here.migrate(&self.guest, &self.disks, &self.how, progress);
+        let arriving = async {
+            self.here.process_ends(&self.guest.name).await;
+            self.let_go().await;
+        };
+        tokio::pin!(moving, arriving);
+        let moved = tokio::select! {
+            moved = &mut moving => moved,
+            () = &mut arriving => moving.await,
+        };
         if moved.is_err() {
             self.here.settle(&self.guest.name).await?;
         }
         moved
+    }
+
+    /// The guest's process here is dead: if all of it is there, it need not wait until libvirt has
+    /// noticed. Errors show when the sides are looked at anew.
+    async fn let_go(&self) {
+        let name = &self.guest.name;
+        match self.there.state(name).await {
+            Ok(Some(GuestState::Paused)) => {
+                if let Err(error) = self.there.resume(name).await {
+                    tracing::warn!(%error, "an arrived guest cannot be resumed");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot look at an arrived guest"),
+        }
     }
 
     pub async fn drop_there(&mut self) -> Result<()> {

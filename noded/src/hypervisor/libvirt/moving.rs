@@ -23,6 +23,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(1);
 /// Between lines about the progress in the job's log.
 const TALK: Duration = Duration::from_secs(5);
+/// Where libvirt keeps the process ids of its QEMUs, and how often one is looked at.
+const PID_DIR: &str = "/run/libvirt/qemu";
+const PROCESS_LOOK: Duration = Duration::from_millis(5);
 /// After so many passes over the memory a post-copy migration switches over.
 const POST_COPY_AFTER: u64 = 2;
 
@@ -208,12 +211,31 @@ impl Kvm {
         }
     }
 
+    /// On the source: returns when the guest's QEMU is dead. libvirt itself looks only five times a
+    /// second, and the guest is frozen for that long. Never returns if QEMU cannot be found.
+    pub(crate) async fn process_ends(&self, name: &str) {
+        let file = Path::new(PID_DIR).join(format!("{name}.pid"));
+        let pid = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+        let Some(pid) = pid else { return std::future::pending().await };
+        while is_alive(pid) {
+            sleep(PROCESS_LOOK).await;
+        }
+    }
+
     /// On the source: kills a frozen leftover.
     pub(crate) async fn drop_frozen(&self, name: &str) -> Result<()> {
         let what = format!("Cannot remove the leftover of instance {name}");
         self.0.shared.set_stopping(name, true);
         self.with(name, what, SLOW, destroy_frozen).await.map(drop)
     }
+}
+
+/// Whether a process can still do anything: not if it is gone or only waits to be buried.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name is in brackets and may contain anything.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// Destroys a domain unless it runs.
@@ -434,6 +456,12 @@ mod tests {
         let (flags, _) = how(true, false).terms(&post_copy, &[]).expect("terms");
         assert!(flags & sys::VIR_MIGRATE_POSTCOPY != 0 && flags & sys::VIR_MIGRATE_PAUSED == 0);
         assert!(flags & sys::VIR_MIGRATE_AUTO_CONVERGE != 0);
+    }
+
+    #[test]
+    fn the_dead_are_told_from_the_living() {
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(u32::MAX));
     }
 
     #[test]
