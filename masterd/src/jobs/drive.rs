@@ -12,7 +12,7 @@ use crate::state::Commit;
 use crate::store::{Key, Space};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::JobId;
-use roost_proto::job::JobStatus;
+use roost_proto::job::{JobRecord, JobStatus, Timestamp};
 use roost_proto::node::{Action, Outcome};
 use roost_proto::opcodes::OpInput;
 use serde_json::{Value, json};
@@ -84,23 +84,25 @@ impl Engine {
 
     /// Makes a failure or cancellation durable.
     async fn end_job(&self, entry: &Arc<JobEntry>, op: usize, status: JobStatus, result: Value) {
-        entry.update(|record| {
+        let now = clock::now();
+        let end = |record: &mut JobRecord| {
             let failed = &mut record.ops[op];
             failed.status = status;
-            failed.result = result;
-            failed.end_timestamp = Some(clock::now());
+            failed.result = result.clone();
+            failed.end_timestamp = Some(now);
             let rest = match status {
                 JobStatus::Canceled => cancelled(),
                 _ => Error::generic("Preceding opcode failed").to_result(),
             };
             end_rest(record, status, rest);
-        });
+        };
         let commit = Commit {
-            puts: vec![entry.document()],
+            puts: vec![entry.document_after(end)],
             deletes: vec![plan_key(entry.id, op), cursor_key(entry.id, op)],
             ..Commit::default()
         };
         if self.0.store(commit).await.is_ok() {
+            entry.update(end);
             self.0.ended(entry);
         }
     }
@@ -404,22 +406,19 @@ impl Run<'_> {
         let mut commit = Commit { changes: pivot.changes.clone(), ..Commit::default() };
         commit.puts.extend(children.iter().map(|child| child.document()));
         let over = self.plan.after.is_empty();
+        let now = clock::now();
         if over {
-            self.conclude(&mut commit, &next);
+            self.conclude(&mut commit, &next, now);
         } else {
             commit.puts.push(self.entry.document());
             commit.puts.push((cursor_key(self.entry.id, self.op), cursor_body(&next)));
         }
-        if let Err(error) = self.engine.0.store(commit).await {
-            self.entry.update(|record| {
-                record.ops[self.op].status = JobStatus::Running;
-                record.ops[self.op].end_timestamp = None;
-                record.end_timestamp = None;
-            });
-            return Err(error.into());
-        }
+        self.engine.0.store(commit).await?;
         if !children.is_empty() {
             self.engine.enqueue(children);
+        }
+        if over {
+            self.entry.update(|record| self.succeed(record, &next.result, now));
         }
         *cursor = next;
         Ok(())
@@ -452,7 +451,13 @@ impl Run<'_> {
                 if let Some(error) = cursor.failure.take() {
                     return Ended::Failed(error);
                 }
-                self.conclude(&mut extra, cursor);
+                let now = clock::now();
+                self.conclude(&mut extra, cursor, now);
+                if let Err(error) = self.engine.0.store(extra).await {
+                    return Ended::Failed(error.into());
+                }
+                self.entry.update(|record| self.succeed(record, &cursor.result, now));
+                return Ended::Success;
             } else {
                 extra.puts.push(self.entry.document());
                 let key = cursor_key(self.entry.id, self.op);
@@ -535,21 +540,23 @@ impl Run<'_> {
         self.engine.set_debris(key, Some(debris));
     }
 
-    /// Adds the opcode's success (and the job's, if it is the last) to a commit.
-    fn conclude(&self, commit: &mut Commit, cursor: &Cursor) {
-        self.entry.update(|record| {
-            let now = clock::now();
-            let op = &mut record.ops[self.op];
-            op.status = JobStatus::Success;
-            op.result = cursor.result.clone();
-            op.end_timestamp = Some(now);
-            if self.op + 1 == record.ops.len() {
-                record.end_timestamp = Some(now);
-            }
-        });
-        commit.puts.push(self.entry.document());
+    /// Adds the opcode's success (and the job's, if it is the last) to a commit. Nobody is told
+    /// before that is durable.
+    fn conclude(&self, commit: &mut Commit, cursor: &Cursor, now: Timestamp) {
+        let after = self.entry.document_after(|record| self.succeed(record, &cursor.result, now));
+        commit.puts.push(after);
         commit.deletes.push(journal::plan_key(self.entry.id, self.op));
         commit.deletes.push(journal::cursor_key(self.entry.id, self.op));
+    }
+
+    fn succeed(&self, record: &mut JobRecord, result: &Value, now: Timestamp) {
+        let op = &mut record.ops[self.op];
+        op.status = JobStatus::Success;
+        op.result = result.clone();
+        op.end_timestamp = Some(now);
+        if self.op + 1 == record.ops.len() {
+            record.end_timestamp = Some(now);
+        }
     }
 
     /// Ganeti's list of activated disks.

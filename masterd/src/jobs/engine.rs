@@ -352,8 +352,12 @@ impl Engine {
         let record = entry.record();
         match record.status() {
             JobStatus::Queued if self.0.queue().remove(job, record.priority()) => {
-                entry.update(|record| end_rest(record, JobStatus::Canceled, cancelled()));
-                self.0.store(Commit { puts: vec![entry.document()], ..Commit::default() }).await?;
+                let end = |record: &mut JobRecord| {
+                    end_rest(record, JobStatus::Canceled, cancelled());
+                };
+                let puts = vec![entry.document_after(end)];
+                self.0.store(Commit { puts, ..Commit::default() }).await?;
+                entry.update(end);
                 self.0.ended(&entry);
                 Ok(CancelReply::yes(format!("Dequeued job {job}")))
             }

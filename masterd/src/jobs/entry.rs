@@ -147,8 +147,18 @@ impl JobEntry {
 
     /// The document it is stored as.
     pub fn document(&self) -> (Key, String) {
-        let body = serde_json::to_string(&*self.record())
-            .expect("a job record is plain data with text keys");
-        (job_key(self.id), body)
+        document(&self.record())
     }
+
+    /// The document it will be stored as after a change that nobody may see before it is durable.
+    pub fn document_after(&self, change: impl FnOnce(&mut JobRecord)) -> (Key, String) {
+        let mut record = JobRecord::clone(&self.record());
+        change(&mut record);
+        document(&record)
+    }
+}
+
+fn document(record: &JobRecord) -> (Key, String) {
+    let body = serde_json::to_string(record).expect("a job record is plain data with text keys");
+    (job_key(record.id), body)
 }
