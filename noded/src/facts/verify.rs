@@ -71,7 +71,9 @@ fn probe(dir: &Path) -> std::result::Result<(), String> {
     if !dir.is_dir() {
         return Err("it does not exist or is no directory".into());
     }
-    let path = dir.join(format!(".roost-probe-{}", std::process::id()));
+    // A shared directory is probed by all nodes at once: process numbers may be the same there.
+    let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let path = dir.join(format!(".roost-probe-{}", unique.trim()));
     let content = [b'x'; 4096];
     let tried = fs::OpenOptions::new()
         .read(true)
