@@ -65,6 +65,7 @@ operations! {
     ClusterRedistConf,
     ClusterRename,
     ClusterRepairDiskSizes,
+    ClusterSetParams,
     ClusterVerify,
     ClusterVerifyConfig,
     ClusterVerifyGroup,

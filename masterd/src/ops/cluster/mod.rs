@@ -1,6 +1,7 @@
 //! Opcodes about the whole cluster.
 
 mod destroy;
+mod modify;
 mod post_init;
 mod redist_conf;
 mod rename;

@@ -1,7 +1,7 @@
 //! Opcodes about nodes.
 
 mod add;
-mod pool;
+pub mod pool;
 mod remove;
 mod set_params;
 mod settings;

@@ -1,0 +1,191 @@
+//! `OP_CLUSTER_SET_PARAMS`: changes the cluster's settings.
+//!
+//! Each part of the settings is put into a copy of the cluster; when all fit, the copy replaces it.
+
+mod hypervisors;
+mod limits;
+mod os;
+mod parameters;
+mod storage;
+
+use crate::config::{Change, Config, Object};
+use crate::jobs::locks::LockSet;
+use crate::jobs::plan::Plan;
+use crate::ops::node::pool;
+use crate::ops::{Context, Operate, locking, placement};
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
+use roost_proto::node::Question;
+use roost_proto::objects::Cluster;
+use roost_proto::opcodes::ClusterSetParams;
+
+impl Operate for ClusterSetParams {
+    fn locks(&self, _: &Config) -> Result<LockSet> {
+        Ok(locking::alone())
+    }
+
+    fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
+        hypervisors::questions(self, config)
+    }
+
+    fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
+        let config = cx.config();
+        if *self == (ClusterSetParams { force: self.force, ..ClusterSetParams::new() }) {
+            return Err(Error::wrong_input("Please pass at least one modification"));
+        }
+        let mut new = (*config.cluster).clone();
+        hypervisors::check_enabled(self, config)?;
+        hypervisors::put_into(self, &mut new)?;
+        hypervisors::check_answers(cx)?;
+        storage::put_into(self, cx, &mut new)?;
+        parameters::put_into(self, cx, &mut new)?;
+        os::put_into(self, cx, &mut new)?;
+        limits::put_into(self, cx, &mut new)?;
+        simple(self, cx, &mut new)?;
+
+        let mut promoted = vec![];
+        if self.candidate_pool_size.is_some() {
+            let size = new.candidate_pool_size as usize;
+            let nodes = pool::promotions(config, size, |_| true);
+            promoted = pool::promote(cx, &mut new, nodes);
+            let pool = pool::count(config, size, |_| true);
+            if pool.now > size {
+                cx.info(format!(
+                    "Note: more nodes are candidates ({}) than desired ({size})",
+                    pool.now
+                ));
+            }
+        }
+        if new == *config.cluster {
+            cx.info("The cluster has these settings already, nothing was changed");
+            return Ok(cx.start_plan());
+        }
+        let mut plan = cx.start_plan();
+        plan.pivot.changes = promoted;
+        plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(new))));
+        Ok(plan)
+    }
+}
+
+/// Settings that need little more than to be stored.
+fn simple(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Cluster) -> Result<()> {
+    fn put<T: Clone>(place: &mut T, given: &Option<T>) {
+        if let Some(given) = given {
+            place.clone_from(given);
+        }
+    }
+    put(&mut new.maintain_node_health, &op.maintain_node_health);
+    put(&mut new.prealloc_wipe_disks, &op.prealloc_wipe_disks);
+    put(&mut new.use_external_mip_script, &op.use_external_mip_script);
+    put(&mut new.modify_etc_hosts, &op.modify_etc_hosts);
+    put(&mut new.install_image, &op.install_image);
+    put(&mut new.zeroing_image, &op.zeroing_image);
+    put(&mut new.enabled_user_shutdown, &op.enabled_user_shutdown);
+    put(&mut new.default_iallocator_params, &op.default_iallocator_params);
+    if let Some(name) = &op.default_iallocator {
+        if !name.is_empty() {
+            placement::check_allocator(Some(name))?;
+        }
+        new.default_iallocator.clone_from(name);
+    }
+    if op.instance_communication_network.as_ref().is_some_and(|name| !name.is_empty()) {
+        return Err(Error::wrong_input("Instance communication is not available in this version"));
+    }
+    put(&mut new.instance_communication_network, &op.instance_communication_network);
+    if let Some(device) = &op.master_netdev {
+        if device.is_empty() || device.len() > 15 || device.contains(['/', ' ']) {
+            return Err(Error::wrong_input(format!(
+                "'{device}' is not the name of a network device"
+            )));
+        }
+        if *device != new.master_netdev {
+            cx.say(format!("Changing master_netdev from {} to {device}", new.master_netdev));
+            new.master_netdev.clone_from(device);
+        }
+    }
+    if let Some(bits) = op.master_netmask {
+        let most = if new.master_ip.contains(':') { 128 } else { 32 };
+        if bits == 0 || bits > most {
+            return Err(Error::wrong_input(format!(
+                "Netmask ({bits}) not valid: it must be a number of bits from 1 to {most}"
+            )));
+        }
+        if bits != new.master_netmask {
+            cx.say(format!("Changing master IP netmask to {bits}"));
+            new.master_netmask = bits;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{Site, node_id};
+
+    fn modify(change: impl FnOnce(&mut ClusterSetParams)) -> ClusterSetParams {
+        let mut op = ClusterSetParams::new();
+        change(&mut op);
+        op
+    }
+
+    #[test]
+    fn simple_settings() {
+        let mut site = Site::new(&["node1"]);
+        let op = modify(|op| {
+            op.maintain_node_health = Some(true);
+            op.master_netdev = Some("br7".into());
+            op.master_netmask = Some(24);
+            op.default_iallocator = Some("hail".into());
+            op.enabled_user_shutdown = Some(true);
+        });
+        let plan = site.run(op.clone());
+        assert_eq!(
+            plan.say,
+            ["Changing master_netdev from eth0 to br7", "Changing master IP netmask to 24"]
+        );
+        let cluster = &site.config.cluster;
+        assert!(cluster.maintain_node_health && cluster.enabled_user_shutdown);
+        assert_eq!((cluster.master_netmask, cluster.default_iallocator.as_str()), (24, "hail"));
+        let again = site.plan(op).expect("a plan");
+        assert_eq!(
+            again.say,
+            [" - INFO: The cluster has these settings already, nothing was changed"]
+        );
+        assert!(again.pivot.changes.is_empty());
+    }
+
+    #[test]
+    fn the_candidate_pool_is_filled_or_left() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        site.cluster(|c| c.candidate_pool_size = 1);
+        site.joined("node2", "192.0.2.2");
+        let plan = site.run(modify(|op| op.candidate_pool_size = Some(2)));
+        assert_eq!(plan.say, [" - INFO: Promoted nodes to master candidate role: node2"]);
+        assert!(site.config.node("node2").expect("it").master_candidate);
+        assert_eq!(site.config.cluster.candidate_certs[&node_id("node2")], "FP:node2");
+        let plan = site.run(modify(|op| op.candidate_pool_size = Some(1)));
+        assert_eq!(plan.say, [" - INFO: Note: more nodes are candidates (2) than desired (1)"]);
+    }
+
+    #[test]
+    fn refusals() {
+        let site = Site::new(&["node1"]);
+        let nothing = modify(|op| op.force = true);
+        assert_eq!(
+            site.refusal(nothing),
+            Error::wrong_input("Please pass at least one modification")
+        );
+        let refused = |change: fn(&mut ClusterSetParams)| site.refusal(modify(change)).message;
+        assert!(
+            refused(|op| op.default_iallocator = Some("x".into()))
+                .starts_with("Can't find iallocator 'x'")
+        );
+        assert!(refused(|op| op.master_netmask = Some(33)).contains("from 1 to 32"));
+        assert!(refused(|op| op.master_netdev = Some("a/b".into())).contains("not the name"));
+        assert!(
+            refused(|op| op.instance_communication_network = Some("net".into()))
+                .contains("not available")
+        );
+    }
+}
