@@ -1,2 +1,3 @@
 //! What the tests share: whole clusters on one machine. See [`lab`].
+pub mod bench;
 pub mod lab;

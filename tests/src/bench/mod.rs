@@ -1,0 +1,36 @@
+//! What the benchmark measures with.
+
+pub mod client;
+
+use anyhow::{Context, Result};
+
+/// Prints a figure.
+pub fn figure(name: &str, value: f64, unit: &str) {
+    let value = (value * 100.0).round() / 100.0;
+    println!("{}", serde_json::json!({ "name": name, "value": value, "unit": unit }));
+}
+
+/// The middle value; 0 of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The resident memory of a daemon of this machine, MiB.
+pub fn rss(daemon: &str) -> Result<f64> {
+    let pid = std::fs::read_to_string(format!("/run/ganeti/{daemon}.pid"))?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 = line
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .with_context(|| format!("{daemon} shows no memory"))?;
+    Ok(kib / 1024.0)
+}
+
+/// Runs a command to its end.
+pub fn run(argv: &[&str]) -> Result<std::process::Output> {
+    #[allow(clippy::disallowed_methods, reason = "commands are what is measured")]
+    let mut command = std::process::Command::new(argv[0]);
+    command.args(&argv[1..]).output().with_context(|| format!("{argv:?}"))
+}
