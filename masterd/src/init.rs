@@ -176,8 +176,9 @@ fn new_cluster(spec: &InitSpec, uuid: ClusterId, master: NodeId) -> Result<Clust
         disk_state_static: json!({}),
         candidate_pool_size: spec.candidate_pool_size,
         candidate_certs: BTreeMap::new(),
-        modify_etc_hosts: spec.modify_etc_hosts,
-        modify_ssh_setup: spec.modify_ssh_setup,
+        // Nodes talk over their own TLS and know each other's addresses: neither is touched.
+        modify_etc_hosts: false,
+        modify_ssh_setup: false,
         ssh_key_type: "rsa".into(),
         ssh_key_bits: 2048,
         maintain_node_health: spec.maintain_node_health,

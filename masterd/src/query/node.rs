@@ -149,6 +149,7 @@ impl Row for NodeRow<'_> {
             F::NdParams => Cell::or_no_data(self.params().map(params_json)),
             F::CustomNdParams => Cell::new(params_json(n.ndparams.clone())),
             F::NdParam(name) => Cell::or_no_data(self.params().and_then(|mut p| p.remove(name))),
+            F::Accelerators => self.live(|report| serde_json::json!(report.hypervisors)),
             F::BootId => self.live(|report| report.boot_id.clone()),
             F::CpuNodes => self.live(|report| report.cpu_nodes),
             F::CpuOs => self.live(|report| report.cpu_dom0),

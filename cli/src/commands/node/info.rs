@@ -21,7 +21,7 @@ pub struct Info {
     nodes: Vec<String>,
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "name",
     "pip",
     "sip",
@@ -35,6 +35,7 @@ const FIELDS: [&str; 13] = [
     "sinst_list",
     "ndparams",
     "custom_ndparams",
+    "accelerators",
 ];
 
 impl Verb for Info {
@@ -77,7 +78,26 @@ fn node(row: &[Cell]) -> Dump {
         fields.add("secondary for instances", Dump::json(value("sinst_list")));
     }
     fields.add("node parameters", Dump::params(value("custom_ndparams"), value("ndparams")));
+    if let Some(Value::Object(all)) = cell("accelerators").map(|cell| &cell.value) {
+        let mut hypervisors = Fields::new();
+        for (name, accelerator) in all {
+            hypervisors.text(name, accelerator_text(accelerator));
+        }
+        fields.add("hypervisors", hypervisors.done());
+    }
     fields.done()
+}
+
+/// `tcg (KVM does not run guests here: …; qemu 10.0.2, libvirt 11.3.0)`.
+fn accelerator_text(accelerator: &Value) -> String {
+    let text = |key: &str| accelerator.get(key).and_then(Value::as_str).unwrap_or_default();
+    let state = match accelerator.get("usable") {
+        Some(Value::Bool(false)) => "not usable",
+        _ => text("accelerator"),
+    };
+    let notes: Vec<_> =
+        [text("reason"), text("version")].into_iter().filter(|note| !note.is_empty()).collect();
+    if notes.is_empty() { state.to_owned() } else { format!("{state} ({})", notes.join("; ")) }
 }
 
 #[cfg(test)]
@@ -101,6 +121,8 @@ mod tests {
             json!([]),
             json!({"ssh_port": 22, "ovs": true}),
             json!({"ovs": true}),
+            json!({"kvm": {"usable": true, "accelerator": "tcg", "reason": "no /dev/kvm",
+                           "version": "qemu 10.0.2"}}),
         ]
         .into_iter()
         .map(Cell::new)
@@ -113,7 +135,7 @@ mod tests {
              master candidate: True\n  drained: False\n  offline: False\n  master_capable: True\n  \
              vm_capable: True\n  primary for instances: \n    - web1\n    - web2\n  \
              secondary for instances: \n  node parameters: \n    ovs: True\n    \
-             ssh_port: default (22)\n"
+             ssh_port: default (22)\n  hypervisors: \n    kvm: tcg (no /dev/kvm; qemu 10.0.2)\n"
         );
     }
 }
