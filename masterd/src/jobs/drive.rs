@@ -6,7 +6,7 @@ use super::journal::{self, StoredPlan, cursor_body, cursor_key, plan_key};
 use super::locks::{Held, LockSet};
 use super::plan::{Cursor, Debris, OnFailure, Phase, Plan, Step, Task};
 use super::recover::Resumed;
-use super::{Facts, PlanInput, StepId};
+use super::{Facts, PlanInput, StepId, debris};
 use crate::clock;
 use crate::state::Commit;
 use crate::store::{Key, Space};
@@ -53,6 +53,8 @@ struct Run<'a> {
     entry: &'a Arc<JobEntry>,
     op: usize,
     plan: Arc<Plan>,
+    /// From before a restart: its next step may have been done already.
+    resumed: bool,
 }
 
 impl Engine {
@@ -109,7 +111,7 @@ impl Engine {
 
     async fn run_op(&self, entry: &Arc<JobEntry>, op: usize, resumed: Option<Resumed>) -> Ended {
         if let Some(resumed) = resumed {
-            let run = Run { engine: self, entry, op, plan: resumed.plan };
+            let run = Run { engine: self, entry, op, plan: resumed.plan, resumed: true };
             let _held: Held = resumed.held;
             return run.carry_on(resumed.cursor).await;
         }
@@ -156,11 +158,11 @@ impl Engine {
                 entry.say(op, format!("would do: {}", step.name));
             }
             let plan = Plan { result: plan.result.clone(), ..Plan::default() };
-            let run = Run { engine: self, entry, op, plan: Arc::new(plan) };
+            let run = Run { engine: self, entry, op, plan: Arc::new(plan), resumed: false };
             let cursor = Cursor::start(run.plan.result.clone());
             return Ok((run, held, cursor));
         }
-        let run = Run { engine: self, entry, op, plan };
+        let run = Run { engine: self, entry, op, plan, resumed: false };
         let cursor = Cursor::start(run.plan.result.clone());
         if !run.plan.before.is_empty() || !run.plan.after.is_empty() {
             let stored = StoredPlan::new(&run.plan, held.set());
@@ -301,19 +303,6 @@ impl Engine {
             debris: self.debris(),
         }
     }
-
-    /// Runs a piece of debris's task again.
-    pub(super) async fn retry_debris(&self, number: usize, debris: &Debris) -> Result<()> {
-        // A name of its own: nodes must not take it for the step that failed then.
-        let id = StepId { job: debris.job, op: usize::from(u16::MAX), step: number, undo: true };
-        for node in debris.task.nodes() {
-            if let Some(action) = debris.task.action() {
-                self.0.hands.run(id, *node, action, &|_| {}).await?;
-            }
-        }
-        self.0.hands.forget(debris.job);
-        Ok(())
-    }
 }
 
 impl Run<'_> {
@@ -346,11 +335,15 @@ impl Run<'_> {
     async fn before(&self, cursor: &mut Cursor) -> Result<()> {
         while cursor.next < self.plan.before.len() {
             let step = &self.plan.before[cursor.next];
-            if self.entry.cancel.is_cancelled() {
+            if self.may_cancel(cursor) {
                 cursor.phase = Phase::Undo { error: None };
                 return self.save(cursor).await;
             }
-            let done = self.step(step, cursor.next, &step.task, false).await;
+            let mut done = self.step(step, cursor.next, &step.task, false).await;
+            if let (Err(error), true) = (&done, step.no_return) {
+                tracing::info!(job = self.entry.id.0, step = step.name, %error, "trying again");
+                done = self.step(step, cursor.next, &step.task, false).await;
+            }
             cursor.next += 1;
             match done {
                 Ok(devices) if step.returns_devices => {
@@ -369,11 +362,18 @@ impl Run<'_> {
                 self.save(cursor).await?;
             }
         }
-        if self.entry.cancel.is_cancelled() {
+        if self.may_cancel(cursor) {
             cursor.phase = Phase::Undo { error: None };
             return self.save(cursor).await;
         }
         self.pivot(cursor).await
+    }
+
+    /// It is to stop, and nothing was done yet that cannot be taken back.
+    fn may_cancel(&self, cursor: &Cursor) -> bool {
+        let done = cursor.next + usize::from(self.resumed);
+        self.entry.cancel.is_cancelled()
+            && !self.plan.before.iter().take(done).any(|step| step.no_return)
     }
 
     /// One commit: the configuration, child jobs, and the fact that it happened.
@@ -502,8 +502,14 @@ impl Run<'_> {
             let mut extra = Commit::default();
             if let Some(undo) = &step.undo {
                 tracing::info!(job = self.entry.id.0, step = step.name, why, "undoing");
-                if let Err(error) = self.step(step, number, undo, true).await {
-                    self.debris(step, undo, number, &error, &mut extra);
+                match self.step(step, number, undo, true).await {
+                    Ok(_) => {}
+                    Err(error) if debris::can_wait(undo) => {
+                        self.debris(step, undo, number, &error, &mut extra);
+                    }
+                    Err(error) => {
+                        self.entry.warn(self.op, format!("undoing: {}: {error}", step.name));
+                    }
                 }
             }
             cursor.next = number;

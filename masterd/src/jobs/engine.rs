@@ -472,23 +472,6 @@ impl Engine {
             None => all.remove(&key),
         };
     }
-
-    /// Tries again to remove debris. What is gone is forgotten; the rest is returned with the
-    /// reason.
-    pub async fn repair_debris(&self) -> Result<Vec<(String, Debris, Error)>> {
-        let mut left = Vec::new();
-        for (number, (key, debris)) in self.debris().into_iter().enumerate() {
-            match self.retry_debris(number, &debris).await {
-                Ok(()) => {
-                    let deletes = vec![Key::new(Space::Debris, &key)];
-                    self.0.state.commit(Commit { deletes, ..Commit::default() }).await?;
-                    self.set_debris(key, None);
-                }
-                Err(error) => left.push((key, debris, error)),
-            }
-        }
-        Ok(left)
-    }
 }
 
 /// The jobs that the first opcode of a job depends on.

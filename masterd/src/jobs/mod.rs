@@ -9,6 +9,7 @@
 //! what a step does is done by [`Hands`]. Everything in between — order, durability, undoing,
 //! driving on after a crash — is here, once, for all opcodes.
 
+mod debris;
 mod drive;
 mod engine;
 mod entry;

@@ -66,6 +66,10 @@ pub struct Step {
     /// The opcode returns what this step found: `[[node, disk/N, device]]`.
     #[serde(default)]
     pub returns_devices: bool,
+    /// Once done it cannot be taken back, so the plan goes on even if the job is cancelled; and as
+    /// its failure may have come too late to tell, it is tried once more before all is undone.
+    #[serde(default)]
+    pub no_return: bool,
 }
 
 /// What the failure of a step means.
@@ -128,6 +132,7 @@ impl Step {
             undo: None,
             on_failure: OnFailure::Fail,
             returns_devices: false,
+            no_return: false,
         }
     }
 

@@ -17,7 +17,7 @@ use relocate::Wanted;
 use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Action, Question};
+use roost_proto::node::{Action, DiskRole, Question};
 use roost_proto::objects::Instance;
 use roost_proto::opcodes::InstanceFailover;
 
@@ -152,13 +152,21 @@ pub fn plan(cx: &mut Context<'_, '_>, instance: &Instance, failover: Failover<'_
         plan.before.push(stop);
     }
     if reachable && !disks.is_empty() {
-        let action =
-            Action::DisksShutdown { instance: instance_ref(instance), disks: disks.clone() };
-        plan.before.push(
-            Step::new("deactivating disks on source node", Task::on(source.uuid, action))
-                .saying("* deactivating the instance's disks on source node")
-                .on_failure(OnFailure::Warn),
-        );
+        let who = instance_ref(instance);
+        let shutdown = Action::DisksShutdown { instance: who.clone(), disks: disks.clone() };
+        let mut step =
+            Step::new("deactivating disks on source node", Task::on(source.uuid, shutdown))
+                .saying("* deactivating the instance's disks on source node");
+        if instance.disks_active || running {
+            // A guest that is started again needs them.
+            let role = DiskRole::Primary;
+            let assemble = Action::DisksAssemble { instance: who, disks: disks.clone(), role };
+            step = step.undone_by(Task::on(source.uuid, assemble));
+        }
+        if failover.ignore_consistency {
+            step = step.on_failure(OnFailure::Warn);
+        }
+        plan.before.push(step);
     }
     let mut new = instance.clone();
     new.primary_node = target.uuid;

@@ -140,10 +140,10 @@ impl Operate for InstanceMigrate {
             token: token.clone(),
             mode,
         };
-        plan.before.push(
-            Step::new("migrating instance", Task::on(source.uuid, run))
-                .saying(format!("* migrating instance to {}", target.name)),
-        );
+        let mut moving = Step::new("migrating instance", Task::on(source.uuid, run))
+            .saying(format!("* migrating instance to {}", target.name));
+        moving.no_return = true;
+        plan.before.push(moving);
         plan.pivot.changes.push(relocate::new_primary(instance, target.uuid));
         plan.after.push(
             Step::new("finishing on target", on_target(finish(true))).on_failure(OnFailure::Warn),

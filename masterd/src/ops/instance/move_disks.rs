@@ -129,6 +129,10 @@ impl Operate for InstanceMove {
                 .saying("Removing the disks on the original node")
                 .on_failure(OnFailure::Debris),
         );
+        if !up {
+            // Nothing writes over them any more.
+            plan.after.extend(shutdown::deactivate(&moved, target.uuid, there));
+        }
         if up {
             let guest = Box::new(guest_with(config, &moved, &new)?);
             for step in startup::steps(&moved, target.uuid, guest, false) {

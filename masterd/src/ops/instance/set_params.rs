@@ -64,6 +64,11 @@ impl Operate for InstanceSetParams {
         let instance = config.instance(&self.instance_name)?;
         refuse_what_is_missing(self)?;
         let running = running(cx, instance);
+        let devices_change = !(self.nics.is_empty() && self.disks.is_empty());
+        if devices_change && !config.node_by_id(instance.primary_node)?.offline {
+            // A guest may have them in use: not knowing is not good enough.
+            cx.guests(instance.primary_node)?;
+        }
         let mut new = Instance::clone(instance);
         let mut changes = Changes::new();
         change_state(self, &mut new, &running, &mut changes)?;
@@ -74,7 +79,7 @@ impl Operate for InstanceSetParams {
 
         let live = running.as_ref().is_some_and(|r| r.is_some()) && self.hotplug;
         let hotplug = live && instance.hypervisor.can_hotplug();
-        if live && !hotplug && !(self.nics.is_empty() && self.disks.is_empty()) {
+        if live && !hotplug && devices_change {
             cx.warn("Modification will take place without hotplugging.");
         }
         let mut devices = set_devices::plan(cx, self, &mut new, hotplug)?;

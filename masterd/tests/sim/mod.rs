@@ -1,0 +1,19 @@
+//! A cluster whose machines are a model in memory: it runs the real engine, the real opcodes and
+//! the real store, and lets everything else fail, repeat itself or stop at any moment.
+//!
+//! ```text
+//!   Site ── database ◄── CrashingStore ◄── State ◄── Engine ──► SimHands ──► World
+//!                             ▲ stops at commit n       stops, fails or repeats call n
+//! ```
+
+mod answers;
+pub mod compare;
+pub mod hands;
+pub mod site;
+pub mod store;
+pub mod world;
+
+pub use answers::OS;
+pub use hands::{Call, Faults, When};
+pub use site::{Master, Site, node_id};
+pub use store::Ledger;

@@ -1,0 +1,558 @@
+//! Machines that do not exist: what they have, and what every action does to it.
+//!
+//! Actions mean what `proto::node::Action` says and may be repeated. The model is strict where a
+//! real machine would silently suffer: whatever would destroy data — a guest that runs twice, a
+//! disk removed, wiped or overwritten in use — is noted as a violation.
+
+use roost_masterd::nodes::{Joined, NodeView};
+use roost_proto::choices::{DiskTemplate, Hypervisor};
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::{DiskId, InstanceId, NicId, NodeId};
+use roost_proto::node::{
+    Action, GuestNic, GuestReport, GuestSpec, GuestState, NodeReport, OsScript, Outcome, RebootKind,
+};
+use roost_proto::objects::Disk;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// MiB of every machine, and what it needs for itself.
+pub const MEMORY: u64 = 8192;
+pub const OWN_MEMORY: u64 = 512;
+
+/// A disk's data somewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    pub disk: DiskId,
+    pub size: u64,
+    /// Stands for what is on it.
+    pub content: String,
+}
+
+/// How a node may use a disk it has assembled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Access {
+    Closed,
+    Shared,
+    Exclusive,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guest {
+    pub uuid: InstanceId,
+    pub hypervisor: Hypervisor,
+    pub state: GuestState,
+    pub memory: u64,
+    pub vcpus: u64,
+    pub disks: Vec<DiskId>,
+    /// What a card is like.
+    pub nics: BTreeMap<NicId, String>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Machine {
+    pub name: String,
+    /// Does not answer.
+    pub dead: bool,
+    pub files: BTreeMap<String, Data>,
+    pub assembled: BTreeMap<DiskId, Access>,
+    pub guests: BTreeMap<String, Guest>,
+    /// Migrations let in, by token.
+    pub accepted: BTreeMap<String, String>,
+    /// Disks that may be written over, by token.
+    pub receiving: BTreeMap<String, InstanceId>,
+    pub ssconf: BTreeMap<String, String>,
+    /// Has forgotten the cluster.
+    pub left: bool,
+}
+
+/// All machines, and the file system they share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    pub machines: BTreeMap<NodeId, Machine>,
+    pub shared: BTreeMap<String, Data>,
+    pub joined: Vec<Joined>,
+    /// What must never happen, and did.
+    pub violations: Vec<String>,
+}
+
+fn wrong(text: String) -> Error {
+    Error::wrong_state(text)
+}
+
+fn card(nic: &GuestNic) -> String {
+    format!("{} {} {} {}", nic.mac, nic.mode.as_str(), nic.link, nic.vlan)
+}
+
+impl Guest {
+    fn new(spec: &GuestSpec, paused: bool) -> Guest {
+        Guest {
+            uuid: spec.uuid,
+            hypervisor: spec.hypervisor,
+            state: if paused { GuestState::Paused } else { GuestState::Running },
+            memory: spec.maxmem(),
+            vcpus: spec.vcpus(),
+            disks: spec.disks.iter().map(|d| d.disk.uuid).collect(),
+            nics: spec.nics.iter().map(|nic| (nic.uuid, card(nic))).collect(),
+        }
+    }
+
+    pub fn report(&self, name: &str) -> GuestReport {
+        GuestReport {
+            name: name.to_owned(),
+            uuid: Some(self.uuid),
+            hypervisor: self.hypervisor,
+            state: self.state,
+            memory: self.memory,
+            vcpus: self.vcpus,
+            cpu_time: 0.0,
+        }
+    }
+}
+
+impl Machine {
+    pub fn report(&self) -> NodeReport {
+        let used: u64 =
+            self.guests.values().filter(|g| g.state.is_running()).map(|g| g.memory).sum();
+        NodeReport {
+            boot_id: "boot".into(),
+            version: "0".into(),
+            memory_total: MEMORY,
+            memory_dom0: OWN_MEMORY,
+            memory_free: MEMORY - OWN_MEMORY - used,
+            cpu_nodes: 1,
+            cpu_sockets: 1,
+            cpu_total: 8,
+            ..NodeReport::default()
+        }
+    }
+
+    pub fn reports(&self) -> Vec<GuestReport> {
+        self.guests.iter().map(|(name, guest)| guest.report(name)).collect()
+    }
+
+    fn running(&mut self, name: &str) -> Result<&mut Guest> {
+        self.guests
+            .get_mut(name)
+            .filter(|g| g.state.is_running())
+            .ok_or_else(|| wrong(format!("{name} does not run here")))
+    }
+
+    fn usable(&self, disk: DiskId) -> Result<()> {
+        match self.assembled.get(&disk) {
+            Some(Access::Shared | Access::Exclusive) => Ok(()),
+            other => Err(wrong(format!("disk {disk} is not usable here: {other:?}"))),
+        }
+    }
+
+    fn outcome(&self, name: &str) -> Outcome {
+        match self.guests.get(name) {
+            Some(guest) => Outcome { guest: Some(guest.report(name)), ..Outcome::default() },
+            None => Outcome {
+                gone: vec![roost_proto::names::InstanceName::new(name).expect("it has a name")],
+                ..Outcome::default()
+            },
+        }
+    }
+}
+
+impl World {
+    /// What nodes report by themselves.
+    pub fn seen(&self) -> HashMap<NodeId, Arc<NodeView>> {
+        let view = |machine: &Machine| NodeView {
+            up: !machine.dead,
+            problem: String::new(),
+            report: machine.report(),
+            guests: machine.reports().into_iter().map(|g| (g.name.clone(), g)).collect(),
+        };
+        self.machines.iter().map(|(id, machine)| (*id, Arc::new(view(machine)))).collect()
+    }
+
+    /// The machine, if it answers.
+    pub fn machine(&mut self, node: NodeId) -> Result<&mut Machine> {
+        match self.machines.get_mut(&node) {
+            Some(machine) if machine.dead => {
+                Err(Error::environment(format!("{} does not answer", machine.name)))
+            }
+            Some(machine) => Ok(machine),
+            None => Err(Error::environment(format!("there is no machine {node}"))),
+        }
+    }
+
+    /// The files a disk's data is among, seen from a machine.
+    pub fn files(
+        &mut self,
+        node: NodeId,
+        disk: &Disk,
+    ) -> Result<(&mut BTreeMap<String, Data>, String)> {
+        let path = disk.path().ok_or_else(|| wrong(format!("disk {} has no path", disk.uuid)))?;
+        let path = path.to_owned();
+        match disk.dev_type {
+            DiskTemplate::SharedFile => Ok((&mut self.shared, path)),
+            DiskTemplate::File => Ok((&mut self.machine(node)?.files, path)),
+            other => Err(wrong(format!("no driver for {other}"))),
+        }
+    }
+
+    /// Where a disk is in use by a guest: on `node` if its file is there only.
+    fn in_use(&self, node: NodeId, disk: &Disk) -> Option<String> {
+        let local = disk.dev_type == DiskTemplate::File;
+        self.machines
+            .iter()
+            .filter(|(id, _)| !local || **id == node)
+            .flat_map(|(_, m)| m.guests.iter().map(move |(name, g)| (m, name, g)))
+            .find(|(_, _, g)| g.state.is_running() && g.disks.contains(&disk.uuid))
+            .map(|(m, name, _)| format!("{name} on {}", m.name))
+    }
+
+    fn forbid(&mut self, node: NodeId, disk: &Disk, what: &str) {
+        if let Some(user) = self.in_use(node, disk) {
+            self.violations.push(format!("{what} disk {} in use by {user}", disk.iv_name));
+        }
+    }
+
+    fn must_exist(&mut self, node: NodeId, disk: &Disk) -> Result<()> {
+        let (files, path) = self.files(node, disk)?;
+        match files.get(&path) {
+            Some(data) if data.disk == disk.uuid => Ok(()),
+            Some(_) => Err(wrong(format!("{path} belongs to another disk"))),
+            None => Err(wrong(format!("{path} is missing"))),
+        }
+    }
+
+    fn run_guest(&mut self, node: NodeId, spec: &GuestSpec, paused: bool) -> Result<()> {
+        let name = spec.name.as_str();
+        let machine = self.machine(node)?;
+        if machine.running(name).is_ok() {
+            return Ok(());
+        }
+        if machine.guests.get(name).is_some_and(|g| g.state == GuestState::Incoming) {
+            return Err(wrong(format!("{name} is being received")));
+        }
+        for disk in &spec.disks {
+            machine.usable(disk.disk.uuid)?;
+        }
+        machine.guests.insert(name.into(), Guest::new(spec, paused));
+        for (other, machine) in &self.machines {
+            if *other != node && machine.guests.get(name).is_some_and(|g| g.state.is_running()) {
+                let text = format!("{name} runs on {} and is started a second time", machine.name);
+                self.violations.push(text);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does it.
+    pub fn apply(&mut self, node: NodeId, action: &Action) -> Result<Outcome> {
+        self.machine(node)?;
+        match action {
+            Action::DisksCreate { disks, .. }
+            | Action::DisksRemove { disks, .. }
+            | Action::DisksWipe { disks, .. }
+            | Action::DisksAssemble { disks, .. }
+            | Action::DisksShutdown { disks, .. }
+            | Action::DisksOpen { disks, .. }
+            | Action::DisksClose { disks, .. } => self.apply_to_disks(node, action, disks),
+            Action::DiskGrow { disk, size, .. } => {
+                self.must_exist(node, disk)?;
+                let (files, path) = self.files(node, disk)?;
+                if let Some(data) = files.get_mut(&path) {
+                    data.size = data.size.max(*size);
+                }
+                Ok(Outcome::default())
+            }
+            Action::DisksRename { from, to, .. } => {
+                for (from, to) in from.iter().zip(to) {
+                    self.rename(node, from, to)?;
+                }
+                Ok(Outcome::default())
+            }
+            Action::DisksReceive { instance, disks, token } => {
+                for disk in disks {
+                    self.must_exist(node, disk)?;
+                }
+                let receiving = &mut self.machine(node)?.receiving;
+                receiving.retain(|_, known| *known != instance.uuid);
+                receiving.insert(token.clone(), instance.uuid);
+                Ok(Outcome::default())
+            }
+            Action::DisksCopy { from, to, target, token, .. } => {
+                self.copy(node, from, *target, to, token)?;
+                Ok(Outcome::default())
+            }
+            Action::OsRun { guest, script, .. } => {
+                for disk in guest.disks.iter().map(|d| &d.disk) {
+                    self.machine(node)?.usable(disk.uuid)?;
+                    self.must_exist(node, disk)?;
+                    if let OsScript::Create { .. } = script {
+                        self.forbid(node, disk, "installing an OS on");
+                        let (files, path) = self.files(node, disk)?;
+                        if let Some(data) = files.get_mut(&path) {
+                            data.content = format!("os {}", guest.os);
+                        }
+                    }
+                }
+                Ok(Outcome::default())
+            }
+            Action::Hooks { .. } | Action::Delay { .. } => Ok(Outcome::default()),
+            Action::SsconfWrite { values } => {
+                self.machine(node)?.ssconf = values.clone();
+                Ok(Outcome::default())
+            }
+            Action::Powercycle { .. } => {
+                let machine = self.machine(node)?;
+                machine.guests.clear();
+                machine.assembled.clear();
+                Ok(Outcome::default())
+            }
+            Action::Leave => {
+                let machine = self.machine(node)?;
+                machine.left = true;
+                machine.ssconf.clear();
+                Ok(Outcome::default())
+            }
+            _ => self.apply_to_guest(node, action),
+        }
+    }
+
+    fn apply_to_disks(&mut self, node: NodeId, action: &Action, disks: &[Disk]) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        if let Action::DisksRemove { instance, .. }
+        | Action::DisksAssemble { instance, .. }
+        | Action::DisksShutdown { instance, .. } = action
+        {
+            self.machine(node)?.receiving.retain(|_, known| *known != instance.uuid);
+        }
+        for disk in disks {
+            let id = disk.uuid;
+            match action {
+                Action::DisksCreate { .. } => {
+                    let (files, path) = self.files(node, disk)?;
+                    match files.get(&path) {
+                        Some(data) if data.disk == id && data.size == disk.size => {}
+                        Some(_) => return Err(Error::exists(format!("{path} exists"))),
+                        None => {
+                            let content = String::new();
+                            files.insert(path, Data { disk: id, size: disk.size, content });
+                        }
+                    }
+                }
+                Action::DisksRemove { .. } => {
+                    self.forbid(node, disk, "removing");
+                    let (files, path) = self.files(node, disk)?;
+                    if files.get(&path).is_some_and(|data| data.disk == id) {
+                        files.remove(&path);
+                    }
+                    self.machine(node)?.assembled.remove(&id);
+                }
+                Action::DisksWipe { .. } => {
+                    self.forbid(node, disk, "wiping");
+                    self.must_exist(node, disk)?;
+                    let (files, path) = self.files(node, disk)?;
+                    files.entry(path).and_modify(|data| data.content.clear());
+                }
+                Action::DisksAssemble { .. } => {
+                    self.must_exist(node, disk)?;
+                    self.machine(node)?.assembled.entry(id).or_insert(Access::Exclusive);
+                    outcome.devices.push(disk.path().unwrap_or_default().to_owned());
+                }
+                Action::DisksShutdown { .. } => {
+                    let machine = self.machine(node)?;
+                    let used = |g: &Guest| g.state.is_running() && g.disks.contains(&id);
+                    if machine.guests.values().any(used) {
+                        return Err(wrong(format!("disk {id} is in use")));
+                    }
+                    machine.assembled.remove(&id);
+                }
+                Action::DisksOpen { exclusive, .. } => {
+                    let machine = self.machine(node)?;
+                    let access = machine
+                        .assembled
+                        .get_mut(&id)
+                        .ok_or_else(|| wrong(format!("disk {id} is not assembled")))?;
+                    *access = if *exclusive { Access::Exclusive } else { Access::Shared };
+                }
+                Action::DisksClose { .. } => {
+                    let machine = self.machine(node)?;
+                    let used = |g: &Guest| g.state.is_running() && g.disks.contains(&id);
+                    if machine.guests.values().any(used) {
+                        return Err(wrong(format!("disk {id} is in use")));
+                    }
+                    machine.assembled.entry(id).and_modify(|access| *access = Access::Closed);
+                }
+                other => return Err(wrong(format!("not about disks: {other:?}"))),
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn rename(&mut self, node: NodeId, from: &Disk, to: &Disk) -> Result<()> {
+        self.forbid(node, from, "renaming");
+        let (files, old) = self.files(node, from)?;
+        let new = to.path().unwrap_or_default().to_owned();
+        let ours = |data: Option<&Data>| data.is_some_and(|d| d.disk == from.uuid);
+        match (ours(files.get(&old)), files.contains_key(&new)) {
+            (false, true) if ours(files.get(&new)) => Ok(()),
+            (true, false) => {
+                let data = files.remove(&old).expect("it was just seen");
+                files.insert(new, data);
+                Ok(())
+            }
+            (true, true) if old == new => Ok(()),
+            (true, true) => Err(wrong(format!("{new} exists"))),
+            (false, _) => Err(wrong(format!("{old} is missing"))),
+        }
+    }
+
+    fn copy(
+        &mut self,
+        node: NodeId,
+        from: &[Disk],
+        target: NodeId,
+        to: &[Disk],
+        token: &str,
+    ) -> Result<()> {
+        if !self.machine(target)?.receiving.contains_key(token) {
+            return Err(wrong("no copy is awaited under this token".into()));
+        }
+        for (from, to) in from.iter().zip(to) {
+            self.must_exist(node, from)?;
+            self.must_exist(target, to)?;
+            self.forbid(node, from, "copying");
+            self.forbid(target, to, "writing over");
+            let (files, path) = self.files(node, from)?;
+            let content = files[&path].content.clone();
+            let (files, path) = self.files(target, to)?;
+            files.entry(path).and_modify(|data| data.content = content);
+        }
+        Ok(())
+    }
+
+    fn apply_to_guest(&mut self, node: NodeId, action: &Action) -> Result<Outcome> {
+        let machine = self.machine(node)?;
+        let name = match action {
+            Action::GuestStop { instance, .. }
+            | Action::GuestBalloon { instance, .. }
+            | Action::GuestResume { instance, .. }
+            | Action::GuestForget { instance, .. } => instance.name.to_string(),
+            Action::GuestStart { guest, .. }
+            | Action::GuestReboot { guest, .. }
+            | Action::DiskPlug { guest, .. }
+            | Action::DiskUnplug { guest, .. }
+            | Action::NicPlug { guest, .. }
+            | Action::NicUnplug { guest, .. }
+            | Action::NicReplug { guest, .. }
+            | Action::MigrateAccept { guest, .. }
+            | Action::MigrateRun { guest, .. }
+            | Action::MigrateFinish { guest, .. } => guest.name.to_string(),
+            other => return Err(wrong(format!("machines can't do this: {other:?}"))),
+        };
+        match action {
+            Action::GuestStart { guest, paused } => self.run_guest(node, guest, *paused)?,
+            Action::GuestStop { .. } => {
+                machine.guests.remove(&name);
+            }
+            Action::GuestReboot { guest, kind, .. } => {
+                let running = machine.running(&name)?;
+                if *kind == RebootKind::Hard {
+                    *running = Guest::new(guest, false);
+                }
+            }
+            Action::GuestBalloon { memory, .. } => machine.running(&name)?.memory = *memory,
+            Action::GuestResume { .. } => machine.running(&name)?.state = GuestState::Running,
+            Action::GuestForget { .. } => {
+                if machine.running(&name).is_ok() {
+                    return Err(wrong(format!("{name} runs here")));
+                }
+                machine.guests.remove(&name);
+            }
+            Action::DiskPlug { disk, .. } => {
+                machine.usable(disk.uuid)?;
+                let guest = machine.running(&name)?;
+                if !guest.disks.contains(&disk.uuid) {
+                    guest.disks.push(disk.uuid);
+                }
+            }
+            Action::DiskUnplug { disk, .. } => {
+                machine.running(&name)?.disks.retain(|known| *known != disk.uuid);
+            }
+            Action::NicPlug { nic, .. } => {
+                machine.running(&name)?.nics.entry(nic.uuid).or_insert_with(|| card(nic));
+            }
+            Action::NicUnplug { nic, .. } => {
+                machine.running(&name)?.nics.remove(&nic.uuid);
+            }
+            Action::NicReplug { nic, .. } => {
+                let guest = machine.running(&name)?;
+                let known = guest.nics.get_mut(&nic.uuid);
+                *known.ok_or_else(|| wrong(format!("{name} has no such card")))? = card(nic);
+            }
+            Action::MigrateAccept { guest, token } => {
+                for disk in &guest.disks {
+                    machine.usable(disk.disk.uuid)?;
+                }
+                machine.accepted.insert(token.clone(), name.clone());
+            }
+            Action::MigrateRun { target, token, .. } => {
+                self.migrate(node, *target, token, &name)?;
+            }
+            Action::MigrateFinish { token, success, .. } => {
+                machine.accepted.remove(token);
+                match (success, machine.running(&name).is_ok()) {
+                    (true, true) => {}
+                    (true, false) => return Err(Error::exec(format!("{name} is not here"))),
+                    (false, true) => return Err(wrong(format!("{name} runs here, left alone"))),
+                    (false, false) => {
+                        machine.guests.remove(&name);
+                    }
+                }
+            }
+            other => return Err(wrong(format!("not about guests: {other:?}"))),
+        }
+        Ok(self.machine(node)?.outcome(&name))
+    }
+
+    fn migrate(&mut self, node: NodeId, target: NodeId, token: &str, name: &str) -> Result<()> {
+        let there = self.machine(target)?;
+        if there.accepted.get(token).map(String::as_str) != Some(name) {
+            return Err(wrong(format!("{name} is not awaited there")));
+        }
+        let is_there = there.running(name).is_ok();
+        let here = self.machine(node)?;
+        match (here.running(name).is_ok(), is_there) {
+            (false, true) => Ok(()),
+            (false, false) => Err(wrong(format!("{name} runs neither here nor there"))),
+            (true, true) => Err(wrong(format!("{name} runs here and there"))),
+            (true, false) => {
+                let guest = here.guests.remove(name).expect("it was just seen");
+                self.machine(target)?.guests.insert(name.into(), guest);
+                Ok(())
+            }
+        }
+    }
+
+    /// The machine of a name.
+    pub fn named(&mut self, name: &str) -> &mut Machine {
+        let full = format!("{name}.example.com");
+        self.machines.values_mut().find(|m| m.name == full).expect("a machine of that name")
+    }
+
+    /// The power of a machine fails.
+    pub fn kill(&mut self, name: &str) {
+        let machine = self.named(name);
+        machine.dead = true;
+        machine.guests.clear();
+        machine.assembled.clear();
+        machine.accepted.clear();
+        machine.receiving.clear();
+    }
+
+    /// Moves a running guest behind everybody's back.
+    pub fn teleport(&mut self, guest: &str, from: &str, to: &str) {
+        let moved = self.named(from).guests.remove(guest).expect("a guest to move");
+        let target = self.named(to);
+        target.assembled.extend(moved.disks.iter().map(|disk| (*disk, Access::Exclusive)));
+        target.guests.insert(guest.into(), moved);
+    }
+}
