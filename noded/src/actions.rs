@@ -71,7 +71,8 @@ impl Doer<'_> {
                 block::each(&disks, work, |d, work| d.assemble(role, work)).await?;
                 Ok(Outcome { devices: block::paths(&disks, work).await?, ..Outcome::default() })
             }
-            Action::DisksShutdown { disks, .. } => {
+            Action::DisksShutdown { instance, disks } => {
+                self.host.receivers.end(instance.uuid);
                 nothing(block::each(&disks, work, Device::shutdown).await)
             }
             Action::DisksOpen { disks, exclusive, .. } => {
