@@ -11,6 +11,7 @@ mod guest;
 mod instance;
 mod locking;
 mod node;
+mod os;
 mod placement;
 mod policy;
 mod tags;
@@ -90,8 +91,14 @@ operations! {
     InstanceShutdown,
     InstanceStartup,
     NodeAdd,
+    NodeEvacuate,
+    NodeMigrate,
+    NodePowercycle,
+    NodeQueryStorage,
+    NodeQueryvols,
     NodeRemove,
     NodeSetParams,
+    OsDiagnose,
     TagsDel,
     TagsGet,
     TagsSearch,

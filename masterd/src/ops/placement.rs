@@ -69,3 +69,37 @@ pub fn choose(cx: &Context<'_, '_>, nodes: &[NodeId], memory: u64) -> Result<Nod
         ))),
     }
 }
+
+/// Free memory of several nodes while instances are spread over them: what one is promised the next
+/// cannot have.
+#[derive(Debug)]
+pub struct Account {
+    /// In the order of their names.
+    free: Vec<(NodeId, u64)>,
+    /// Why nodes are not among them.
+    pub problems: Vec<String>,
+}
+
+impl Account {
+    /// Of those nodes that answered.
+    pub fn open(cx: &Context<'_, '_>, nodes: &[NodeId]) -> Account {
+        let mut nodes = nodes.to_vec();
+        roost_proto::nicesort::sort_by_key(&mut nodes, |id| cx.config().node_name(*id));
+        let mut account = Account { free: vec![], problems: vec![] };
+        for id in nodes {
+            match cx.free_memory(id) {
+                Ok(free) => account.free.push((id, free)),
+                Err(error) => account.problems.push(error.message),
+            }
+        }
+        account
+    }
+
+    /// The node with most memory left, if that is `memory` MiB at least; it has so much less then.
+    pub fn take(&mut self, memory: u64) -> Option<NodeId> {
+        let most = self.free.iter().map(|(_, free)| *free).max()?;
+        let (id, free) = self.free.iter_mut().find(|(_, free)| *free == most)?;
+        *free = free.checked_sub(memory)?;
+        Some(*id)
+    }
+}

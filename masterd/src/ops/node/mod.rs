@@ -1,10 +1,17 @@
 //! Opcodes about nodes.
 
 mod add;
+mod evacuate;
+mod migrate;
+mod moves;
 pub mod pool;
+mod powercycle;
 mod remove;
+pub mod rows;
 mod set_params;
 mod settings;
+mod storage;
+mod volumes;
 
 use crate::config::Config;
 use roost_proto::error::Result;

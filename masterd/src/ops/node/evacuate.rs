@@ -1,0 +1,199 @@
+//! `OP_NODE_EVACUATE`: one job for each instance that is to leave a node.
+//!
+//! Instances whose disks are shared migrate to other nodes of the group, or fail over if the node is
+//! offline. Mirrors of DRBD disks cannot be moved yet.
+
+use super::moves::{self, How, Way};
+use crate::config::Config;
+use crate::jobs::locks::{LockSet, Mode};
+use crate::jobs::plan::Plan;
+use crate::ops::{Context, Operate, locking, placement};
+use roost_proto::choices::EvacMode;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
+use roost_proto::nicesort;
+use roost_proto::node::Question;
+use roost_proto::objects::Node;
+use roost_proto::opcodes::NodeEvacuate;
+use serde_json::json;
+use std::sync::Arc;
+
+impl Operate for NodeEvacuate {
+    fn locks(&self, config: &Config) -> Result<LockSet> {
+        let node = source(self, config)?;
+        let mut locks = LockSet::new()
+            .with(locking::group(node.group), Mode::Shared)
+            .with(locking::node(node.uuid), Mode::Shared);
+        for id in moves::candidates(config, node) {
+            locks.add(locking::node(id), Mode::Shared);
+        }
+        Ok(locks)
+    }
+
+    fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
+        match self.mode {
+            EvacMode::SecondaryOnly => Ok(vec![]),
+            EvacMode::PrimaryOnly | EvacMode::All => {
+                Ok(moves::questions(config, source(self, config)?))
+            }
+        }
+    }
+
+    fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
+        let config = cx.config();
+        let node = source(self, config)?;
+        check_request(self, config, node)?;
+        let instances = match self.mode {
+            EvacMode::SecondaryOnly => vec![],
+            EvacMode::PrimaryOnly | EvacMode::All => moves::primaries(config, node),
+        };
+        if instances.is_empty() {
+            cx.say(format!("No instances to evacuate from node '{}'", node.name));
+        } else {
+            let names: Vec<_> = instances.iter().map(|i| i.name.as_str()).collect();
+            cx.say(format!("Evacuating instances from node '{}': {}", node.name, names.join(", ")));
+        }
+        // They keep to the policy of their group as much as they did.
+        let how = How { allow_runtime_changes: true, ignore_ipolicy: true, ..How::default() };
+        let mut jobs = Vec::new();
+        let mut stuck = Vec::new();
+        for (instance, way) in moves::spread(cx, node, &instances) {
+            let to = match way {
+                Way::Secondary => None,
+                Way::To(id) => Some(config.node_name(id)),
+                Way::Stuck(why) => {
+                    stuck.push(format!("{} ({why})", instance.name));
+                    continue;
+                }
+            };
+            jobs.push(vec![moves::job(node, instance, to, &how).to_json()]);
+        }
+        if !stuck.is_empty() {
+            let text = format!("Unable to evacuate instances {}", stuck.join(", "));
+            if self.ignore_soft_errors != Some(true) {
+                return Err(Error::exec(format!(
+                    "{text}; use --ignore-soft-errors to evacuate the others"
+                )));
+            }
+            cx.warn(text);
+        }
+        let mut plan = cx.start_plan();
+        plan.pivot.jobs = jobs;
+        plan.result = json!({"jobs": []});
+        Ok(plan)
+    }
+}
+
+fn source<'a>(op: &NodeEvacuate, config: &'a Config) -> Result<&'a Arc<Node>> {
+    config.node(op.node_uuid.as_ref().unwrap_or(&op.node_name))
+}
+
+fn check_request(op: &NodeEvacuate, config: &Config, node: &Node) -> Result<()> {
+    let remote = op.remote_node_uuid.as_ref().or(op.remote_node.as_ref());
+    placement::check_allocator(op.iallocator.as_deref())?;
+    if let Some(name) = remote {
+        if op.mode != EvacMode::SecondaryOnly {
+            return Err(Error::wrong_input(
+                "A new secondary node (-n) is only for evacuating secondary instances (-s)",
+            ));
+        }
+        if op.iallocator.is_some() {
+            return Err(Error::wrong_input(
+                "Give either a new secondary node (-n) or an iallocator (-I), not both",
+            ));
+        }
+        if config.node(name)?.uuid == node.uuid {
+            return Err(Error::wrong_input(format!(
+                "Node {} can't be its own replacement",
+                node.name
+            )));
+        }
+    }
+    if op.mode == EvacMode::PrimaryOnly {
+        return Ok(());
+    }
+    let mut mirrored: Vec<_> =
+        config.secondary_instances(node.uuid).iter().map(|i| i.name.to_string()).collect();
+    nicesort::sort(&mut mirrored);
+    if mirrored.is_empty() {
+        return Ok(());
+    }
+    Err(Error::wrong_input(format!(
+        "Node {} is the secondary node of {}; mirrors can't be moved to another node in this \
+         version. Evacuate only the primary instances (-p)",
+        node.name,
+        mirrored.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::Site;
+    use roost_proto::choices::DiskTemplate;
+
+    fn evacuate(mode: EvacMode) -> NodeEvacuate {
+        NodeEvacuate::new("node1", mode)
+    }
+
+    #[test]
+    fn primaries_go() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        for name in ["web10", "web2"] {
+            site.instance(name, "node1", |_| {});
+            site.disk(name, DiskTemplate::SharedFile, &format!("/srv/shared/{name}/0"));
+        }
+        site.free_memory("node2", 200);
+        site.free_memory("node3", 190);
+        let plan = site.plan(evacuate(EvacMode::PrimaryOnly)).expect("a plan");
+        assert_eq!(plan.say, ["Evacuating instances from node 'node1': web2, web10"]);
+        let targets: Vec<_> = plan
+            .pivot
+            .jobs
+            .iter()
+            .map(|ops| (ops[0]["OP_ID"].clone(), ops[0]["target_node"].clone()))
+            .collect();
+        let migrate = json!("OP_INSTANCE_MIGRATE");
+        assert_eq!(targets, [(migrate.clone(), json!("node2")), (migrate, json!("node3"))]);
+        site.node("node1", |n| n.offline = true);
+        let plan = site.plan(evacuate(EvacMode::All)).expect("a plan");
+        assert_eq!(plan.pivot.jobs[0][0]["OP_ID"], "OP_INSTANCE_FAILOVER");
+    }
+
+    #[test]
+    fn what_cannot_go() {
+        let mut site = Site::new(&["node1", "node2"]);
+        site.instance("web", "node1", |_| {});
+        site.instance("file", "node1", |_| {});
+        site.disk("file", DiskTemplate::File, "/srv/file/file/0");
+        site.free_memory("node2", 1000);
+        let error = site.refusal(evacuate(EvacMode::PrimaryOnly));
+        assert_eq!(
+            error,
+            Error::exec(
+                "Unable to evacuate instances file (its disks (template 'file') are only on this \
+                 node; use 'gnt-instance move'); use --ignore-soft-errors to evacuate the others"
+            )
+        );
+        let soft =
+            NodeEvacuate { ignore_soft_errors: Some(true), ..evacuate(EvacMode::PrimaryOnly) };
+        let plan = site.plan(soft).expect("a plan");
+        assert_eq!(plan.pivot.jobs.len(), 1);
+        assert!(plan.say[1].starts_with(" - WARNING: Unable to evacuate"), "{:?}", plan.say);
+    }
+
+    #[test]
+    fn secondaries() {
+        let mut site = Site::new(&["node1", "node2"]);
+        let plan = site.plan(evacuate(EvacMode::SecondaryOnly)).expect("a plan");
+        assert_eq!(plan.say, ["No instances to evacuate from node 'node1'"]);
+        assert_eq!(plan.result, json!({"jobs": []}));
+        site.instance("db", "node2", |_| {});
+        site.drbd("db", "node1");
+        let refused = site.refusal(evacuate(EvacMode::SecondaryOnly)).message;
+        assert!(refused.starts_with("Node node1 is the secondary node of db;"), "{refused}");
+        let remote =
+            NodeEvacuate { remote_node: Some("node2".into()), ..evacuate(EvacMode::PrimaryOnly) };
+        assert!(site.refusal(remote).message.contains("only for evacuating secondary"));
+    }
+}
