@@ -85,7 +85,7 @@ pub fn world(world: &World, config: &Config) -> Vec<String> {
     for (path, data) in &world.shared {
         line(format!("shared {path} {data:?}"));
     }
-    for machine in world.machines.values() {
+    for (id, machine) in &world.machines {
         let name = &machine.name;
         line(format!("{name} dead {} left {}", machine.dead, machine.left));
         for (path, data) in &machine.files {
@@ -108,7 +108,8 @@ pub fn world(world: &World, config: &Config) -> Vec<String> {
         for instance in machine.receiving.values() {
             line(format!("{name} receives {instance}"));
         }
-        for (key, value) in &machine.ssconf {
+        // What a machine knows of a cluster it is not part of is of no account.
+        for (key, value) in machine.ssconf.iter().filter(|_| config.nodes.contains_key(id)) {
             line(format!("{name} ssconf {key} {value:?}"));
         }
     }

@@ -6,14 +6,10 @@
 //!                             ▲ stops at commit n       stops, fails or repeats call n
 //! ```
 
-mod answers;
+pub mod answers;
 pub mod compare;
 pub mod hands;
+pub mod scenario;
 pub mod site;
 pub mod store;
 pub mod world;
-
-pub use answers::OS;
-pub use hands::{Call, Faults, When};
-pub use site::{Master, Site, node_id};
-pub use store::Ledger;

@@ -291,6 +291,7 @@ fn cleanup(cx: &mut Context<'_, '_>, instance: &Instance) -> Result<Plan> {
         }
     };
     cx.say(format!("* instance running on: {}", config.node_name(node)));
+    let disks = disks(config, instance)?;
     let mut plan = cx.start_plan();
     if node == instance.primary_node {
         plan.say.push(format!(
@@ -303,11 +304,18 @@ fn cleanup(cx: &mut Context<'_, '_>, instance: &Instance) -> Result<Plan> {
             config.node_name(node)
         ));
         plan.pivot.changes.push(relocate::new_primary(instance, node));
-        let disks = disks(config, instance)?;
         let old = instance.primary_node;
         if !config.node_by_id(old)?.offline {
-            plan.after.extend(shutdown::deactivate(instance, old, disks));
+            plan.after.extend(shutdown::deactivate(instance, old, disks.clone()));
         }
+    }
+    if !disks.is_empty() {
+        // A migration that broke off may have left them open for two.
+        let open = Action::DisksOpen { instance: instance_ref(instance), disks, exclusive: true };
+        plan.after.push(
+            Step::new("opening disks exclusively", Task::on(node, open))
+                .on_failure(OnFailure::Warn),
+        );
     }
     plan.after.last_mut().into_iter().for_each(|step| step.say = Some("* done".into()));
     Ok(plan)
