@@ -25,7 +25,10 @@ struct Arguments {
 enum Command {
     /// Measure from inside the master node of a lab (used by the program itself)
     #[command(hide = true)]
-    Inside { quick: bool },
+    Inside {
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> Result<()> {
@@ -41,9 +44,12 @@ fn outside(quick: bool) -> Result<()> {
     let lab =
         Lab::up(Options { hypervisor: Hypervisor::Fake, init: true, ..Options::new("bench") })?;
     let own = std::env::current_exe()?.display().to_string();
-    let flag = quick.to_string();
     let limit = Duration::from_secs(3000);
-    let output = lab.exec_within(limit, "node1", &[&own, "inside", &flag])?;
+    let mut argv = vec![own.as_str(), "inside"];
+    if quick {
+        argv.push("--quick");
+    }
+    let output = lab.exec_within(limit, "node1", &argv)?;
     eprint!("{}", output.stderr);
     print!("{}", output.stdout);
     ensure!(output.ok(), "measuring failed");
