@@ -1,3 +1,5 @@
 //! What the tests share: whole clusters on one machine. See [`lab`].
 pub mod bench;
+pub mod guest;
 pub mod lab;
+pub mod tour;

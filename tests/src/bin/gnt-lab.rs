@@ -54,6 +54,8 @@ enum Cmd {
     Cut { a: String, b: Option<String> },
     /// Mend all wires.
     Heal,
+    /// Play the tour: a fresh lab, and a cluster's life in it, every step checked.
+    Tour,
     /// What runs where.
     Status,
     /// End everything and remove the lab's folder.
@@ -105,6 +107,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Cmd::Thaw { node, daemon } => Lab::open(options)?.thaw(&node, &daemon)?,
         Cmd::Cut { a, b } => Lab::open(options)?.cut(&a, b.as_deref())?,
         Cmd::Heal => Lab::open(options)?.heal()?,
+        Cmd::Tour => roost_tests::tour::run(options)?,
         Cmd::Status => print_status(&Lab::open(options)?),
         Cmd::Down => {
             if !Lab::down_by_name(&options)? {
