@@ -8,9 +8,7 @@ use roost_noded::hypervisor::{Attachment, Hypervisors, ImageFormat, Source};
 use roost_noded::migrate::{Connect, Migrations, TunnelStream};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::DiskId;
-use roost_proto::node::{
-    GuestNic, GuestSpec, InstanceRef, MigrationMode, Progress, RebootKind,
-};
+use roost_proto::node::{GuestNic, GuestSpec, InstanceRef, MigrationMode, Progress, RebootKind};
 use roost_proto::objects::ParamMap;
 use roost_proto::paths::Paths;
 use roost_proto::rpc::node as rpc;

@@ -462,3 +462,159 @@ fn a_source_that_loses_power_leaves_no_half_guest() {
     guests.ask(2, &Ask::Start(web.clone(), disk.clone())).unwrap();
     guests.wait_for_count(2, &web, 1);
 }
+
+/// Hypervisor parameters that differ from the default, and what virsh must show of them.
+fn variants() -> Vec<(Vec<(&'static str, Value)>, &'static str)> {
+    let vnc = ("vnc_bind_address", json!("0.0.0.0"));
+    vec![
+        (vec![("acpi", json!(false))], "<apic/>"),
+        (vec![("boot_order", json!("cdrom,network,disk")), ("cdrom_image_path", json!(ISO))], ISO),
+        (vec![("cdrom_image_path", json!(ISO)), ("cdrom2_image_path", json!(ISO))], "dev='sdv'"),
+        (vec![("cdrom_image_path", json!(ISO)), ("cdrom_disk_type", json!("scsi-cd"))], "scsi"),
+        (vec![("cdrom_image_path", json!(ISO)), ("cdrom_disk_type", json!("paravirtual"))], "vdu"),
+        (vec![("floppy_image_path", json!(ISO))], "fda"),
+        (vec![("cpu_mask", json!("0"))], "cpuset='0'"),
+        (vec![("cpu_mask", json!("0:all"))], "vcpupin vcpu='0' cpuset='0'"),
+        (vec![("cpu_type", json!("Nehalem,-vmx")), ("cpu_cores", json!(2))], "Nehalem"),
+        (vec![("cpu_type", json!("host"))], "maximum"),
+        (vec![("disk_aio", json!("native")), ("disk_cache", json!("none"))], "io='native'"),
+        (vec![("disk_aio", json!("io_uring"))], "io='io_uring'"),
+        (vec![("disk_cache", json!("writethrough"))], "cache='writethrough'"),
+        (vec![("disk_discard", json!("unmap"))], "discard='unmap'"),
+        (vec![("disk_type", json!("ide"))], "bus='sata'"),
+        (vec![("disk_type", json!("ide")), ("machine_version", json!("pc"))], "bus='ide'"),
+        (vec![("disk_type", json!("scsi"))], "lsilogic"),
+        (
+            vec![
+                ("disk_type", json!("scsi-hd")),
+                ("scsi_controller_type", json!("virtio-scsi-pci")),
+            ],
+            "virtio-scsi",
+        ),
+        (
+            vec![("disk_type", json!("scsi-hd")), ("scsi_controller_type", json!("megasas"))],
+            "lsisas1078",
+        ),
+        (
+            vec![("disk_type", json!("scsi-hd")), ("scsi_controller_type", json!("dc390"))],
+            "am53c974",
+        ),
+        (
+            vec![
+                ("kernel_path", json!(format!("{TINY}/vmlinuz"))),
+                ("initrd_path", json!(format!("{TINY}/initrd.gz"))),
+            ],
+            "root=/dev/vda1 ro console=ttyS0,38400",
+        ),
+        (vec![("kvm_extra", json!("-global \"isa-debugcon.iobase=0x402\""))], "isa-debugcon"),
+        (vec![("kvm_flag", json!("disabled"))], "type='qemu'"),
+        (vec![("kvm_pci_reservations", json!(0))], "pcie-root-port"),
+        (vec![("machine_version", json!("pc-i440fx-9.0"))], "pc-i440fx-9.0"),
+        (vec![("nic_type", json!("e1000"))], "e1000"),
+        (vec![("nic_type", json!("rtl8139"))], "rtl8139"),
+        (vec![("nic_type", json!("pcnet"))], "pcnet"),
+        (vec![("nic_type", json!("ne2k_pci"))], "ne2k_pci"),
+        (vec![("nic_type", json!("i82557b"))], "i82557b"),
+        (vec![("reboot_behavior", json!("exit"))], "<on_reboot>destroy"),
+        (
+            vec![("security_model", json!("user")), ("security_domain", json!("root"))],
+            "model='dac'",
+        ),
+        (vec![("serial_console", json!(false)), vnc.clone()], "type='vnc'"),
+        (vec![("soundhw", json!("ac97"))], "ac97"),
+        (vec![("soundhw", json!("hda,es1370,sb16"))], "sb16"),
+        (vec![("usb_mouse", json!("tablet"))], "type='tablet'"),
+        (vec![("usb_devices", json!("tablet,keyboard"))], "type='keyboard'"),
+        (vec![("use_guest_agent", json!(true))], "org.qemu.guest_agent.0"),
+        (vec![("use_localtime", json!(true))], "localtime"),
+        (vec![("vga", json!("cirrus")), vnc.clone()], "cirrus"),
+        (vec![("vga", json!("none"))], "memballoon"),
+        (vec![("vhost_net", json!(false))], "name='qemu'"),
+        (vec![("virtio_net_queues", json!(2))], "queues='2'"),
+        (vec![vnc.clone(), ("keymap", json!("de"))], "keymap='de'"),
+        (vec![("vnc_bind_address", json!("lo"))], "127.0.0.1"),
+        (vec![("vnc_bind_address", json!("/run"))], "/run/vary.lab.vnc"),
+        (vec![vnc, ("vnc_password_file", json!("/etc/hostname"))], "type='vnc'"),
+    ]
+}
+
+/// Something to put into drives.
+const ISO: &str = "/var/lib/roost/tiny/disk.img";
+
+#[test]
+#[ignore = "needs root"]
+fn qemu_takes_every_parameter() {
+    let guests = Guests::up("guest-vary");
+    let mut failures = vec![];
+    for (changes, shown) in variants() {
+        let mut vary = guest("vary.lab", &changes);
+        vary.network_port = Some(5950);
+        vary.beparams.insert("vcpus".into(), 2.into());
+        let disk = guests.disk(&vary, false);
+        let valid = guests.ask(1, &Ask::Validate(vary.hvparams.clone()));
+        let started = valid.and_then(|_| guests.ask(1, &Ask::Start(vary.clone(), vec![disk])));
+        let argv = ["virsh", "-c", "qemu:///system", "dumpxml", "vary.lab"];
+        match started {
+            Ok(_) => {
+                let xml = guests.lab.check("node1", &argv).unwrap();
+                if !xml.contains(shown) {
+                    failures.push(format!("{changes:?}: no {shown}"));
+                }
+            }
+            Err(error) => failures.push(format!("{changes:?}: {error}")),
+        }
+        guests.ask(1, &Ask::Stop(reference(&vary), 0)).unwrap();
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn cards_are_connected_by_scripts_and_routes() {
+    let guests = Guests::up("guest-cards");
+    let mut web = guest("cards.lab", &[]);
+    let tap = format!("gnt{}", &web.nics[0].uuid.to_string().replace('-', "")[..10]);
+    let disk = guests.disk(&web, false);
+    let on_node = |script: &str| guests.lab.check("node1", &["sh", "-c", script]).unwrap();
+
+    // Routed: the guest's address by way of its own device, in the table named by the link.
+    web.nics[0].mode = roost_proto::choices::NicMode::Routed;
+    web.nics[0].link = "100".into();
+    web.nics[0].ip = Some(GUEST.into());
+    guests.ask(1, &Ask::Start(web.clone(), vec![disk.clone()])).unwrap();
+    let routes = on_node("ip route show table 100; ip rule");
+    assert!(routes.contains(&format!("{GUEST} dev {tap}")), "{routes}");
+    assert!(routes.contains(&format!("iif {tap} lookup 100")), "{routes}");
+    guests.wait_for_count(1, &web, 0);
+    let answers = || {
+        // Seen from the node itself, so its own table must know the way.
+        let argv = ["busybox", "ping", "-c", "1", "-W", "1", GUEST];
+        guests.lab.exec("node1", &argv).is_ok_and(|out| out.ok())
+    };
+    on_node(&format!("ip route add {GUEST} dev {tap}"));
+    wait_until(LONG, || "the routed guest's answer".into(), answers).unwrap();
+    guests.ask(1, &Ask::Stop(reference(&web), 0)).unwrap();
+    assert!(!on_node("ip link").contains(&tap), "the tap device is gone");
+
+    // ext: only by the site's scripts; without one it fails and leaves nothing.
+    web.nics[0].mode = roost_proto::choices::NicMode::Ext;
+    let error = guests.ask(1, &Ask::Start(web.clone(), vec![disk.clone()])).unwrap_err();
+    assert!(error.message.contains("network/ext/up"), "{error}");
+    assert!(!on_node("ip link").contains(&tap));
+    let script = "mkdir -p /etc/ganeti/network/ext && cd /etc/ganeti/network/ext && \
+                  printf '#!/bin/sh\nenv | sort > /run/told.$ACTION\nip link set $1 master br0 up\n' > up && \
+                  cp up down && chmod +x up down";
+    on_node(script);
+    guests.ask(1, &Ask::Start(web.clone(), vec![disk])).unwrap();
+    let told = on_node("cat /run/told.up");
+    for line in ["ACTION=up", "INSTANCE=cards.lab", "MODE=ext", &format!("INTERFACE={tap}")] {
+        assert!(told.lines().any(|l| l == line), "{line} in {told}");
+    }
+    wait_until(LONG, || "the guest's answer".into(), answers).unwrap();
+    // It dies: its card is disconnected all the same.
+    on_node("kill -9 $(cat /run/libvirt/qemu/cards.lab.pid)");
+    let gone = || on_node("cat /run/told.down 2>/dev/null; ip link").contains("ACTION=down");
+    wait_until(LONG, || "the down script".into(), gone).unwrap();
+    let removed = || !on_node("ip link").contains(&tap);
+    wait_until(LONG, || "the tap device's end".into(), removed).unwrap();
+}

@@ -73,8 +73,19 @@ impl Nics {
         (mode & 0o111 != 0).then_some(path)
     }
 
-    /// Connects those of `nics` that scripts connect. Errors: what the script said.
+    /// Connects those of `nics` that scripts connect. Errors: what the script said; none of them
+    /// is left connected then.
     pub async fn connect(&self, guest: &GuestSpec, nics: &[GuestNic], phase: Phase) -> Result<()> {
+        let connected = self.connect_all(guest, nics, phase).await;
+        if connected.is_err() && phase != Phase::Post {
+            for nic in nics {
+                self.disconnect_one(&guest.name, nic.uuid).await?;
+            }
+        }
+        connected
+    }
+
+    async fn connect_all(&self, guest: &GuestSpec, nics: &[GuestNic], phase: Phase) -> Result<()> {
         let scripted = self.scripted(nics);
         for nic in nics.iter().filter(|nic| scripted.contains(&nic.uuid)) {
             let mut env = environment(guest, nic);
@@ -132,6 +143,9 @@ impl Nics {
     pub async fn disconnect_one(&self, name: &str, nic: NicId) -> Result<()> {
         let (gone, stay): (Vec<_>, Vec<_>) =
             self.kept(name).into_iter().partition(|connected| connected.nic.uuid == nic);
+        if gone.is_empty() {
+            return Ok(());
+        }
         for connected in gone {
             self.take_down(connected).await;
         }

@@ -97,7 +97,8 @@ pub fn scsi_controller(params: &KvmParams<'_>) -> Option<Element> {
     let model = match params.text("scsi_controller_type") {
         "virtio-scsi-pci" => "virtio-scsi",
         "megasas" => "lsisas1078",
-        "dc390" => "dc390",
+        // The chip on that card: libvirt misspells the card's own name to QEMU.
+        "dc390" => "am53c974",
         _ => "lsilogic",
     };
     Some(el("controller").attr("type", "scsi").attr("index", 0).attr("model", model))

@@ -99,7 +99,7 @@ pub const MIGRATION_CAPS: &[&str] = &[
     "xbzrle",
     "auto-converge",
     "multifd",
-    "zero-blocks",
+    // Always on.
     "events",
 ];
 
@@ -180,7 +180,7 @@ const NO_POOL: &str = "libvirt gives no user of its own to each guest; use none 
 const DISK_TYPES: &str = "libvirt cannot attach disks that way on this machine type; use \
                           paravirtual, scsi, scsi-hd, scsi-block, scsi-cd or ide";
 const CAPS: &str = "it is not a migration capability that can be asked for; use some of \
-                    postcopy-ram, xbzrle, auto-converge, multifd, zero-blocks";
+                    postcopy-ram, xbzrle, auto-converge, multifd";
 
 fn refuse_unless(fine: bool, name: &str, value: &str, why: &str) -> Result<()> {
     if fine { Ok(()) } else { Err(refused(name, value, why)) }
