@@ -9,6 +9,9 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
+/// How many instances are started; the rest are only there.
+const STARTED: usize = 9_000;
+
 /// A connection to masterd.
 #[derive(Clone, Debug)]
 pub struct Bench {
@@ -68,7 +71,7 @@ impl Bench {
         self.rate((0..count).map(|_| op.clone()), outstanding).await
     }
 
-    /// Diskless instances `bench-<n>.lab`, started, spread over the nodes.
+    /// Diskless instances `bench-<n>.lab`, spread over the nodes; the first ones are started.
     pub async fn create_instances(&self, from: usize, to: usize) -> Result<f64> {
         let opcodes = (from..to).map(|n| {
             json!({
@@ -79,8 +82,9 @@ impl Bench {
                 "disks": [],
                 "nics": [{}],
                 "os_type": "tiny+default",
-                // Small, so that the memory of this machine suffices for all of them.
-                "beparams": { "memory": 1 },
+                // 4 MiB each, and not all started: the nodes count the memory of this machine.
+                "beparams": { "memory": 4 },
+                "start": n < STARTED,
                 "ignore_ipolicy": true,
                 "pnode": format!("node{}.lab", n % 3 + 1),
             })
