@@ -205,3 +205,44 @@ fn secrets_stay_out_of_what_is_stored_and_shown() {
     assert!(params.check_present().is_err());
     assert_eq!(OpInput::from_json(&input.to_json()).expect("full form"), input);
 }
+
+/// Any JSON, a few levels deep, with opcodes' own words as keys here and there.
+fn any_json() -> impl proptest::strategy::Strategy<Value = serde_json::Value> {
+    use proptest::prelude::*;
+    let words = prop_oneof![
+        Just("OP_ID".to_owned()),
+        Just("disks".to_owned()),
+        Just("depends".to_owned()),
+        Just("instance_name".to_owned()),
+        ".{0,12}",
+    ];
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".{0,20}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 48, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            proptest::collection::btree_map(words.clone(), inner, 0..6)
+                .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
+}
+
+proptest::proptest! {
+    /// Opcodes come from the network: whatever it is, it is read or refused.
+    #[test]
+    fn no_json_is_too_strange(mut value in any_json(), which: proptest::sample::Index) {
+        OpInput::from_json(&value).ok();
+        let info = OpCode::ALL[which.index(OpCode::ALL.len())];
+        if let serde_json::Value::Object(fields) = &mut value {
+            fields.insert("OP_ID".into(), info.op_id.into());
+            if let Ok(op) = OpInput::from_json(&value) {
+                proptest::prop_assert_eq!(OpInput::from_json(&op.to_json()), Ok(op));
+            }
+        }
+    }
+}
