@@ -146,4 +146,23 @@ mod tests {
         let error = sign(&authority, NodeId(uuid::Uuid::nil()), "nonsense").unwrap_err();
         assert_eq!(error.error_type, Some(roost_proto::error::ErrorType::WrongInput));
     }
+
+    // Whoever has a token may send anything as a request: it must be refused, never crash us.
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn no_request_is_too_strange(text in ".{0,400}", flip in 0_usize..2000, to: u8) {
+            let authority = new_authority("c").unwrap();
+            let node = NodeId(uuid::Uuid::nil());
+            sign(&authority, node, &text).ok();
+            // One wrong byte in a good request is stranger than noise.
+            let key = KeyPair::generate().unwrap();
+            let request = CertificateParams::default().serialize_request(&key).unwrap();
+            let mut bytes = request.pem().unwrap().into_bytes();
+            let place = flip % bytes.len();
+            bytes[place] = to;
+            sign(&authority, node, &String::from_utf8_lossy(&bytes)).ok();
+        }
+    }
 }
