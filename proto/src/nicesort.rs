@@ -42,48 +42,61 @@ pub fn sort_many<T>(items: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
     let mut keys = Vec::with_capacity(items.len() * 32);
     let mut ends = Vec::with_capacity(items.len() + 1);
     ends.push(0);
-    for item in &items {
-        write_key(&mut keys, name(item));
+    let mut shared = usize::MAX;
+    for (i, item) in items.iter().enumerate() {
+        let start = keys.len();
+        write_key(&mut keys, name(item).as_bytes());
         ends.push(keys.len());
+        let (first, key) = (&keys[..ends[1]], &keys[start..]);
+        if i > 0 && !(shared <= first.len() && key.starts_with(&first[..shared])) {
+            shared = first.iter().zip(key).take_while(|(a, b)| a == b).count();
+        }
     }
     let key = |i: usize| &keys[ends[i]..ends[i + 1]];
-    let shared = (1..items.len())
-        .map(|i| key(0).iter().zip(key(i)).take_while(|(a, b)| a == b).count())
-        .min()
-        .unwrap_or(0);
     // Behind what all begin with, eight bytes nearly always decide.
     let head = |i: usize| {
-        let rest = &key(i)[shared..];
+        let rest = key(i).get(shared..).unwrap_or_default();
         let mut head = [0; 8];
         let length = rest.len().min(8);
         head[..length].copy_from_slice(&rest[..length]);
         u64::from_be_bytes(head)
     };
-    let mut sorted: Vec<(u64, usize, T)> =
-        items.into_iter().enumerate().map(|(i, item)| (head(i), i, item)).collect();
-    sorted.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
-    sorted.into_iter().map(|(_, _, item)| item).collect()
+    let mut order: Vec<(u64, u32)> = (0..items.len()).map(|i| (head(i), i as u32)).collect();
+    order.sort_unstable_by(|a, b| {
+        // By place in the end: what has the same name keeps its order.
+        let keys = || key(a.1 as usize).cmp(key(b.1 as usize));
+        a.0.cmp(&b.0).then_with(keys).then(a.1.cmp(&b.1))
+    });
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(_, i)| items[i as usize].take()).collect()
 }
 
 /// Appends bytes whose order is that of [`compare`].
-fn write_key(key: &mut Vec<u8>, name: &str) {
+fn write_key(key: &mut Vec<u8>, name: &[u8]) {
+    let end_of = |name: &[u8], digits: bool| {
+        name.iter().position(|b| b.is_ascii_digit() != digits).unwrap_or(name.len())
+    };
     let mut name = name;
     for _ in 0..GROUPS {
-        let (text, rest) = split(name, |c| !c.is_ascii_digit());
-        let (digits, rest) = split(rest, |c| c.is_ascii_digit());
+        let (text, rest) = name.split_at(end_of(name, false));
+        let (digits, rest) = rest.split_at(end_of(rest, true));
         // A zero byte ends the text; one inside is followed by another value, to be told apart.
-        for byte in text.bytes() {
-            key.push(byte);
-            if byte == 0 {
-                key.push(1);
+        if text.contains(&0) {
+            for byte in text {
+                key.push(*byte);
+                if *byte == 0 {
+                    key.push(1);
+                }
             }
+        } else {
+            key.extend_from_slice(text);
         }
-        key.extend([0, 0]);
+        key.extend_from_slice(&[0, 0]);
         if !digits.is_empty() {
-            let value = digits.trim_start_matches('0');
+            let zeros = digits.iter().take_while(|b| **b == b'0').count();
             key.push(1);
-            write_length(key, value.len());
-            key.extend(value.bytes());
+            write_length(key, digits.len() - zeros);
+            key.extend_from_slice(&digits[zeros..]);
             write_length(key, digits.len());
         }
         name = rest;
@@ -91,7 +104,7 @@ fn write_key(key: &mut Vec<u8>, name: &str) {
             return;
         }
     }
-    key.extend(name.bytes());
+    key.extend_from_slice(name);
 }
 
 fn write_length(key: &mut Vec<u8>, length: usize) {
@@ -99,7 +112,7 @@ fn write_length(key: &mut Vec<u8>, length: usize) {
         Ok(short) if short < u8::MAX => key.push(short),
         _ => {
             key.push(u8::MAX);
-            key.extend((length as u64).to_be_bytes());
+            key.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
 }

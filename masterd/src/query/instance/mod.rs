@@ -2,6 +2,7 @@
 
 mod console;
 mod devices;
+mod hosts;
 mod params;
 mod status;
 
@@ -11,11 +12,10 @@ pub use status::{Place, Status, status};
 use super::World;
 use super::rows::Asked;
 use crate::config::Config;
-use crate::nodes::NodeView;
+use hosts::{Host, Hosts};
 use params::{Bases, Shared, merged, own};
 use roost_proto::choices::AdminState;
 use roost_proto::error::Result;
-use roost_proto::ids::NodeId;
 use roost_proto::node::GuestReport;
 use roost_proto::objects::{Instance, Node, NodeGroup};
 use roost_proto::params::fill;
@@ -23,7 +23,6 @@ use roost_proto::query::fields::InstanceField as F;
 use roost_proto::query::{Cell, Filter, QueryResponse, Row};
 use serde_json::Value;
 use std::cell::OnceCell;
-use std::collections::HashMap;
 
 pub(super) fn answer(
     world: &World,
@@ -37,49 +36,16 @@ pub(super) fn answer(
         |instance| &instance.name,
         |name| config.instance(name).map(|i| &**i),
     )?;
-    let cx = Cx::new(world);
+    let cx = Cx { config, hosts: Hosts::new(world), bases: Bases::new(&config.cluster) };
     asked.answer(instances.into_iter().map(|instance| InstanceRow::new(&cx, instance)))
-}
-
-/// A node and what it said last.
-#[derive(Clone, Copy, Debug)]
-struct Host<'a> {
-    node: &'a Node,
-    /// Nothing while it does not answer.
-    view: Option<&'a NodeView>,
 }
 
 /// What the rows of one query share.
 #[derive(Debug)]
 struct Cx<'a> {
     config: &'a Config,
-    hosts: HashMap<NodeId, Host<'a>>,
+    hosts: Hosts<'a>,
     bases: Bases<'a>,
-    /// Who runs at all, by name. Made when the first instance is missed on its primary node.
-    running: OnceCell<HashMap<&'a str, ()>>,
-}
-
-impl<'a> Cx<'a> {
-    fn new(world: &'a World) -> Cx<'a> {
-        let config = &*world.config;
-        let host = |node: &'a Node| {
-            let view = world.seen.get(&node.uuid).filter(|view| view.up && !node.offline);
-            Host { node, view: view.map(|view| &**view) }
-        };
-        let hosts = config.nodes.values().map(|node| (node.uuid, host(node))).collect();
-        let bases = Bases::new(&config.cluster);
-        Cx { config, hosts, bases, running: OnceCell::new() }
-    }
-
-    /// Whether any node runs a guest of this name.
-    fn runs_somewhere(&self, name: &str) -> bool {
-        let running = self.running.get_or_init(|| {
-            let views = self.hosts.values().filter_map(|host| host.view);
-            let guests = views.flat_map(|view| view.guests.values());
-            guests.filter(|g| g.state.is_running()).map(|g| (g.name.as_str(), ())).collect()
-        });
-        running.contains_key(name)
-    }
 }
 
 /// An instance with what its primary node says of it.
@@ -88,36 +54,40 @@ struct InstanceRow<'a> {
     cx: &'a Cx<'a>,
     instance: &'a Instance,
     host: Option<Host<'a>>,
+    guest: OnceCell<Found<'a>>,
 }
+
+/// The guest on the primary node, if there is one; or the cell that says why nobody knows.
+type Found<'a> = std::result::Result<Option<&'a GuestReport>, Cell>;
 
 impl<'a> InstanceRow<'a> {
     fn new(cx: &'a Cx<'a>, instance: &'a Instance) -> InstanceRow<'a> {
-        InstanceRow { cx, instance, host: cx.hosts.get(&instance.primary_node).copied() }
+        let host = cx.hosts.get(instance.primary_node);
+        InstanceRow { cx, instance, host, guest: OnceCell::new() }
     }
 
-    /// The guest on the primary node; or why that is not known.
-    fn guest(&self) -> std::result::Result<Option<&'a GuestReport>, Cell> {
-        match self.host {
+    fn guest(&self) -> &Found<'a> {
+        self.guest.get_or_init(|| match self.host {
             Some(host) if host.node.offline => Err(Cell::OFFLINE),
             Some(Host { view: Some(view), .. }) => Ok(view.guests.get(self.instance.name.as_str())),
             _ => Err(Cell::NO_DATA),
-        }
+        })
     }
 
     /// A value of a running guest.
     fn live<T: Into<Value>>(&self, get: impl FnOnce(&GuestReport) -> T) -> Cell {
         match self.guest() {
-            Err(cell) => cell,
+            Err(cell) => cell.clone(),
             Ok(guest) => Cell::or_unavailable(guest.filter(|g| g.state.is_running()).map(get)),
         }
     }
 
     fn place(&self) -> Place<'a> {
         match self.guest() {
-            Err(cell) if cell == Cell::OFFLINE => Place::NodeOffline,
+            Err(cell) if *cell == Cell::OFFLINE => Place::NodeOffline,
             Err(_) => Place::NodeDown,
             Ok(Some(guest)) if guest.state.is_running() => Place::Here(guest),
-            Ok(_) if self.cx.runs_somewhere(&self.instance.name) => Place::Elsewhere,
+            Ok(_) if self.cx.hosts.run(&self.instance.name) => Place::Elsewhere,
             Ok(Some(guest)) => Place::Here(guest),
             Ok(None) => Place::Nowhere,
         }
@@ -135,7 +105,7 @@ impl<'a> InstanceRow<'a> {
     /// A list with one value for each secondary node.
     fn secondaries<T: Into<Value>>(&self, get: impl Fn(&'a Node) -> Option<T>) -> Cell {
         let nodes = self.cx.config.secondaries(self.instance);
-        Cell::list(nodes.iter().filter_map(|id| self.cx.hosts.get(id)).filter_map(|h| get(h.node)))
+        Cell::list(nodes.iter().filter_map(|id| self.cx.hosts.get(*id)).filter_map(|h| get(h.node)))
     }
 
     fn group_of(&self, node: &Node) -> Option<&'a NodeGroup> {
@@ -191,7 +161,7 @@ impl Row for InstanceRow<'_> {
             F::DisksActive => Cell::new(i.disks_active),
             F::Status => Cell::new(self.status().as_str()),
             F::OperState => match self.guest() {
-                Err(cell) => cell,
+                Err(cell) => cell.clone(),
                 Ok(guest) => Cell::new(guest.is_some_and(|g| g.state.is_running())),
             },
             F::OperRam => self.live(|guest| guest.memory),
