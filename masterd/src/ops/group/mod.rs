@@ -6,3 +6,4 @@ mod remove;
 mod rename;
 mod set_params;
 mod settings;
+mod verify_disks;

@@ -77,11 +77,9 @@ pub fn spread<'a>(
                 )),
                 Mirroring::External => {
                     let be = memory(instance);
-                    let (most, least) = match instance.admin_state {
-                        AdminState::Up => (be.maxmem, be.minmem),
-                        AdminState::Down | AdminState::Offline => (0, 0),
-                    };
-                    match account.take(most).or_else(|| account.take(least)) {
+                    // One that does not run needs nothing, but may be started some day.
+                    let least = if instance.admin_state == AdminState::Up { be.minmem } else { 0 };
+                    match account.take(be.maxmem).or_else(|| account.take(least)) {
                         Some(target) => Way::To(target),
                         None => Way::Stuck(no_room(least, &account.problems)),
                     }

@@ -115,16 +115,11 @@ pub fn check_answers(cx: &Context<'_, '_>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::given as op;
     use super::*;
     use crate::ops::testing::Site;
     use roost_proto::node::Answer;
-    use serde_json::{Value, json};
-
-    fn op(value: Value) -> ClusterSetParams {
-        let mut value = value;
-        value["OP_ID"] = "OP_CLUSTER_SET_PARAMS".into();
-        serde_json::from_value(value).expect("an opcode")
-    }
+    use serde_json::json;
 
     #[test]
     fn parameters_of_the_cluster_and_of_an_os() {

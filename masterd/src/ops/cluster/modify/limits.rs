@@ -136,15 +136,9 @@ fn collector<'a>(new: &'a mut Cluster, name: &str) -> Result<&'a mut CollectorCo
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::given as op;
     use crate::ops::testing::Site;
-    use serde_json::{Value, json};
-
-    fn op(value: Value) -> ClusterSetParams {
-        let mut value = value;
-        value["OP_ID"] = "OP_CLUSTER_SET_PARAMS".into();
-        serde_json::from_value(value).expect("an opcode")
-    }
+    use serde_json::json;
 
     #[test]
     fn numbers_and_lists() {

@@ -118,6 +118,13 @@ fn simple(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Cluster) ->
     Ok(())
 }
 
+/// The opcode with these fields.
+#[cfg(test)]
+fn given(mut fields: serde_json::Value) -> ClusterSetParams {
+    fields["OP_ID"] = "OP_CLUSTER_SET_PARAMS".into();
+    serde_json::from_value(fields).expect("an opcode")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

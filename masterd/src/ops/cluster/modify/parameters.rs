@@ -124,15 +124,10 @@ fn newly_broken(config: &Config, new: &Cluster) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::given as op;
     use super::*;
     use crate::ops::testing::Site;
     use serde_json::{Value, json};
-
-    fn op(value: Value) -> ClusterSetParams {
-        let mut value = value;
-        value["OP_ID"] = "OP_CLUSTER_SET_PARAMS".into();
-        serde_json::from_value(value).expect("an opcode")
-    }
 
     #[test]
     fn layers_change() {

@@ -216,15 +216,10 @@ fn needs(new: &Cluster) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::given as op;
     use super::*;
     use crate::ops::testing::Site;
     use serde_json::{Value, json};
-
-    fn op(value: Value) -> ClusterSetParams {
-        let mut value = value;
-        value["OP_ID"] = "OP_CLUSTER_SET_PARAMS".into();
-        serde_json::from_value(value).expect("an opcode")
-    }
 
     #[test]
     fn templates_and_what_they_need() {
