@@ -81,6 +81,7 @@ impl Api {
             seen: self.nodes.observed().all(),
             jobs,
             locks: self.engine.locks().list(),
+            drained: self.engine.is_drained(),
         };
         query::answer(&world, what, fields, filter)
     }

@@ -3,7 +3,7 @@
 use super::World;
 use super::cluster_info::{VERSIONS, architecture};
 use super::rows::Asked;
-use crate::config::{Config, RELEASE};
+use crate::config::RELEASE;
 use roost_proto::error::Result;
 use roost_proto::query::fields::ClusterField as F;
 use roost_proto::query::{Cell, Filter, QueryResponse, Row, run};
@@ -15,27 +15,28 @@ pub(super) fn answer(
 ) -> Result<QueryResponse> {
     let asked = Asked::<F>::new(fields, filter)?;
     // There is one: naming another finds none.
-    let data = run([ClusterRow(&world.config)], &asked.prepared)?;
+    let data = run([ClusterRow(world)], &asked.prepared)?;
     Ok(QueryResponse { data, fields: asked.prepared.defs().to_vec() })
 }
 
 #[derive(Debug)]
-struct ClusterRow<'a>(&'a Config);
+struct ClusterRow<'a>(&'a World);
 
 impl Row for ClusterRow<'_> {
     type Field = F;
 
     fn cell(&self, field: &F) -> Cell {
-        let c = &self.0.cluster;
+        let config = &self.0.config;
+        let c = &config.cluster;
         match *field {
             F::ClusterName => Cell::new(c.cluster_name.as_str()),
-            F::MasterNode => Cell::new(self.0.node_name(c.master_node)),
+            F::MasterNode => Cell::new(config.node_name(c.master_node)),
             F::VolumeGroupName => Cell::or_unavailable(c.volume_group_name.as_deref()),
             F::Tags => Cell::list(c.tags.iter().map(String::as_str)),
             F::Architecture => Cell::new(architecture()),
-            // The queue's state and the watcher's are not part of the configuration.
-            F::DrainFlag => Cell::NO_DATA,
-            F::WatcherPause => Cell::NO_DATA,
+            F::DrainFlag => Cell::new(self.0.drained),
+            // The watcher cannot be paused yet.
+            F::WatcherPause => Cell::UNAVAILABLE,
             F::SoftwareVersion => Cell::new(RELEASE),
             F::ProtocolVersion => Cell::new(VERSIONS.protocol),
             F::ConfigVersion => Cell::new(VERSIONS.config),
@@ -52,16 +53,22 @@ impl Row for ClusterRow<'_> {
 mod tests {
     use super::*;
     use crate::query::testing::{cells, world};
-    use roost_proto::query::Resource;
+    use roost_proto::query::{Field, Resource};
 
     #[test]
     fn there_is_one_row() {
-        let world = world();
-        let fields = ["name", "master_node", "volume_group_name", "tags"];
+        let world = World { drained: true, ..world() };
+        let fields = ["name", "master_node", "volume_group_name", "tags", "drain_flag"];
         let row = &cells(&world, Resource::Cluster, &fields, &[])[0];
         assert_eq!(row[0], Cell::new("clst.example.org"));
         assert_eq!(row[1], Cell::new("node1.example.org"));
         assert_eq!(row[2], Cell::new("vgtest"));
         assert_eq!(row[3], Cell::list(["env:test"]));
+        assert_eq!(row[4], Cell::new(true));
+        let names: Vec<_> = F::all().iter().map(|f| f.def().name.into_owned()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let row = &cells(&world, Resource::Cluster, &names, &["clst"])[0];
+        assert!(row.iter().all(|cell| *cell != Cell::UNKNOWN), "{row:?}");
+        assert!(cells(&world, Resource::Cluster, &names, &["other"]).is_empty());
     }
 }

@@ -121,7 +121,7 @@ pub(super) fn objects(params: &BTreeMap<String, ParamMap>) -> Value {
 mod tests {
     use super::*;
     use crate::query::testing::{cells, error, world};
-    use roost_proto::query::Resource;
+    use roost_proto::query::{Field, Resource};
     use serde_json::json;
 
     #[test]
@@ -149,6 +149,14 @@ mod tests {
         assert_eq!(row[3].value["minmax"][0]["max"]["cpu-count"], 8);
         assert_eq!(row[3].value["vcpu-ratio"], 1.0);
         assert_eq!(row[4], Cell::new(json!({})));
+    }
+
+    #[test]
+    fn every_field_has_a_cell() {
+        let names: Vec<_> = F::all().iter().map(|f| f.def().name.into_owned()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let row = &cells(&world(), Resource::Group, &names, &[])[0];
+        assert!(row.iter().all(|cell| *cell != Cell::UNKNOWN), "{row:?}");
     }
 
     #[test]

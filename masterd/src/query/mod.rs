@@ -46,6 +46,8 @@ pub struct World {
     pub jobs: Vec<Arc<JobRecord>>,
     /// Locks that are held or waited for.
     pub locks: Vec<LockInfo>,
+    /// The queue takes no new jobs.
+    pub drained: bool,
 }
 
 /// Answers a query. Errors: a name that does not exist (`unknown_entity`), a filter that does not

@@ -28,7 +28,8 @@ pub fn world() -> World {
     data.disks.into_values().for_each(|o| add(Object::Disk(Box::new(o))));
     data.instances.into_values().for_each(|o| add(Object::Instance(Box::new(o))));
     (config, _) = config.apply(&changes, 1_700_000_200.0).expect("it fits together");
-    World { config: Arc::new(config), seen: HashMap::new(), jobs: vec![], locks: vec![] }
+    let config = Arc::new(config);
+    World { config, seen: HashMap::new(), jobs: vec![], locks: vec![], drained: false }
 }
 
 /// Carries out changes.
