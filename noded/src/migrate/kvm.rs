@@ -16,6 +16,7 @@ pub struct KvmMover {
     guest: GuestSpec,
     disks: Vec<Attachment>,
     how: Move,
+    far: Far,
     /// The sockets work as long as these live.
     _relays: [Relay; 3],
 }
@@ -47,7 +48,8 @@ impl KvmMover {
         here.settle(&guest.name).await?;
         let there = Peer::open(&how.libvirt_socket).await?;
         let (guest, disks) = (guest.clone(), disks.to_vec());
-        Ok(KvmMover { here, there, guest, disks, how, _relays: relays })
+        let far = far.clone();
+        Ok(KvmMover { here, there, guest, disks, how, far, _relays: relays })
     }
 
     fn reference(&self) -> InstanceRef {
@@ -74,7 +76,7 @@ impl KvmMover {
         if moved.is_err() {
             self.here.settle(&self.guest.name).await?;
         }
-        moved
+        moved.map_err(|error| self.far.explain(error))
     }
 
     /// The guest's process here is dead: if all of it is there, it need not wait until libvirt has

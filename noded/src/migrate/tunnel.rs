@@ -13,6 +13,7 @@ use roost_proto::rpc::node::{TunnelData, TunnelOpen};
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -33,11 +34,19 @@ pub struct Far {
     node: NodeId,
     address: String,
     token: String,
+    /// Why the last connection broke.
+    trouble: Arc<Mutex<Option<Error>>>,
 }
 
 impl Far {
     pub fn new(connect: Connect, node: NodeId, address: &str, token: &str) -> Far {
-        Far { connect, node, address: address.to_owned(), token: token.to_owned() }
+        Far {
+            connect,
+            node,
+            address: address.to_owned(),
+            token: token.to_owned(),
+            trouble: Arc::default(),
+        }
     }
 
     /// Carries one connection to a socket of the target, until both directions have ended.
@@ -100,11 +109,26 @@ impl Far {
                     Some(ended) = carried.join_next() => {
                         if let Ok(Err(error)) = ended {
                             tracing::info!(?socket, %error, "a migration's connection broke");
+                            *far.trouble() = Some(error);
                         }
                     }
                 }
             }
         })))
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<Error>> {
+        self.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// An error of a program that used a relay, with what we know of why.
+    pub fn explain(&self, error: Error) -> Error {
+        match self.trouble().take() {
+            Some(trouble) => {
+                Error { message: format!("{} ({})", error.message, trouble.message), ..error }
+            }
+            None => error,
+        }
     }
 
     fn broken(&self, status: &Status) -> Error {

@@ -3,6 +3,7 @@
 //! A file `<run dir>/kvm/ended/NAME` for each guest that shut itself down or died, until it is
 //! started or stopped. A guest that ends while noded does not run is just gone.
 
+use super::ffi::Who;
 use roost_proto::choices::Hypervisor;
 use roost_proto::node::{GuestReport, GuestState};
 use std::path::PathBuf;
@@ -59,10 +60,10 @@ impl Ended {
 }
 
 /// The report of a guest that is not there any more.
-pub fn report(name: &str, state: GuestState) -> GuestReport {
+pub fn report(who: Who, state: GuestState) -> GuestReport {
     GuestReport {
-        name: name.to_owned(),
-        uuid: None,
+        name: who.name,
+        uuid: Some(who.uuid.into()),
         hypervisor: Hypervisor::Kvm,
         state,
         memory: 0,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::mpsc::Sender;
+use uuid::Uuid;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::Error;
@@ -14,18 +15,16 @@ use virt_sys as sys;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// It changed its state; for `Stopped`, with the detail why.
-    Lifecycle { name: String, event: u32, detail: u32 },
+    Lifecycle { who: Who, event: u32, detail: u32 },
     /// The guest restarted itself.
-    Rebooted { name: String },
+    Rebooted { who: Who },
 }
 
-impl Happened {
-    /// Whose.
-    pub fn name(&self) -> &str {
-        match self {
-            Happened::Lifecycle { name, .. } | Happened::Rebooted { name } => name,
-        }
-    }
+/// Whom it happened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    pub name: String,
+    pub uuid: Uuid,
 }
 
 /// Sends what happens to domains, for as long as the connection lives. The event loop must run.
@@ -78,8 +77,8 @@ unsafe extern "C" fn on_lifecycle(
 ) -> c_int {
     // SAFETY: libvirt calls with a valid domain and the box we registered.
     unsafe {
-        send(opaque, domain, |name| Happened::Lifecycle {
-            name,
+        send(opaque, domain, |who| Happened::Lifecycle {
+            who,
             event: event.cast_unsigned(),
             detail: detail.cast_unsigned(),
         });
@@ -93,16 +92,12 @@ unsafe extern "C" fn on_reboot(
     opaque: *mut c_void,
 ) {
     // SAFETY: libvirt calls with a valid domain and the box we registered.
-    unsafe { send(opaque, domain, |name| Happened::Rebooted { name }) }
+    unsafe { send(opaque, domain, |who| Happened::Rebooted { who }) }
 }
 
 /// # Safety
 /// `opaque` is a box made by [`register`], `domain` a valid domain.
-unsafe fn send(
-    opaque: *mut c_void,
-    domain: sys::virDomainPtr,
-    what: impl FnOnce(String) -> Happened,
-) {
+unsafe fn send(opaque: *mut c_void, domain: sys::virDomainPtr, what: impl FnOnce(Who) -> Happened) {
     // SAFETY: as promised by the caller; `Sender` may be used from any thread.
     let sender = unsafe { &*opaque.cast::<Sender<Happened>>() };
     // SAFETY: the domain is valid; the name lives as long as it.
@@ -112,8 +107,14 @@ unsafe fn send(
     }
     // SAFETY: not null, and libvirt's strings end with a zero.
     let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+    let mut uuid = [0; 16];
+    // SAFETY: the domain is valid, and libvirt writes 16 bytes.
+    if unsafe { sys::virDomainGetUUID(domain, uuid.as_mut_ptr()) } < 0 {
+        return;
+    }
+    let who = Who { name, uuid: Uuid::from_bytes(uuid) };
     // Nobody listens any more: the watcher is going to close this connection.
-    let _ = sender.send(what(name));
+    let _ = sender.send(what(who));
 }
 
 unsafe extern "C" fn free(opaque: *mut c_void) {

@@ -32,15 +32,22 @@ impl Kvm {
         disks: &[Attachment],
         paused: bool,
     ) -> Result<()> {
-        match self.state(&guest.name).await? {
-            Some(state) if state.is_running() => return Ok(()),
-            Some(_) => {
+        match self.info(&guest.name).await? {
+            Some(other) if other.uuid != Some(guest.uuid) => {
+                return Err(Error::exists(format!(
+                    "Instance {} cannot be started: this node has another guest of that name; \
+                     remove it with virsh",
+                    guest.name
+                )));
+            }
+            Some(report) if report.state.is_running() => return Ok(()),
+            Some(report) if report.state == GuestState::Incoming => {
                 return Err(Error::wrong_state(format!(
                     "Instance {} cannot be started: it is being received by a migration",
                     guest.name
                 )));
             }
-            None => {}
+            _ => {}
         }
         host::check_files(&xml::KvmParams::new(&guest.hvparams)?)?;
         let host = self.host(guest).await?;

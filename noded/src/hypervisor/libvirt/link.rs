@@ -13,13 +13,15 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Once, mpsc};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use virt::connect::Connect;
 use virt::error::{Error as VirtError, ErrorNumber};
 
 /// Between attempts to connect, and between looks at whether a connection is alive.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a call waits for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long calls wait for a connection that is new or has just broken. After that they fail at
+/// once: a node whose libvirtd is down must still be able to say so.
+const CONNECT: Duration = Duration::from_secs(5);
 /// Seconds between signs of life, and how many may be missing: libvirtd hangs for 15 seconds.
 const KEEPALIVE: (i32, u32) = (5, 3);
 
@@ -69,7 +71,8 @@ pub struct Link {
 
 #[derive(Clone, Debug)]
 enum State {
-    Down(Arc<str>),
+    /// Since when, and why.
+    Down(Instant, Arc<str>),
     Up(Arc<Connection>),
 }
 
@@ -78,7 +81,8 @@ impl Link {
     /// last clone is dropped.
     pub fn new(uri: &str, handler: impl Handler) -> Result<Link> {
         let uri: Arc<str> = uri.into();
-        let (sender, current) = watch::channel(State::Down("not connected yet".into()));
+        let (sender, current) =
+            watch::channel(State::Down(Instant::now(), "not connected yet".into()));
         let watched = uri.clone();
         std::thread::Builder::new()
             .name("libvirt-watch".into())
@@ -95,18 +99,22 @@ impl Link {
     /// Waits for the connection.
     async fn connection(&self) -> Result<Arc<Connection>> {
         let mut current = self.current.clone();
+        let since = match &*self.current.borrow() {
+            State::Down(since, _) => *since,
+            State::Up(_) => Instant::now(),
+        };
         // One that just broke may not have been replaced yet.
         let alive = current.wait_for(|state| match state {
             State::Up(connection) => connection.is_alive().unwrap_or(false),
-            State::Down(_) => false,
+            State::Down(..) => false,
         });
-        if let Ok(Ok(state)) = tokio::time::timeout(CONNECT, alive).await
+        if let Ok(Ok(state)) = tokio::time::timeout_at(since + CONNECT, alive).await
             && let State::Up(connection) = &*state
         {
             return Ok(connection.clone());
         }
         let why = match &*self.current.borrow() {
-            State::Down(why) => why.to_string(),
+            State::Down(_, why) => why.to_string(),
             State::Up(_) => "connected only just now".into(),
         };
         Err(Error::environment(format!(
@@ -198,6 +206,7 @@ fn start_event_loop() {
 /// Until nobody uses the link any more.
 fn keep_connected(uri: &str, state: &watch::Sender<State>, mut handler: impl Handler) {
     let mut complained = false;
+    let mut down_since = Instant::now();
     while state.receiver_count() > 0 {
         let (sender, events) = mpsc::channel();
         let opened = Connection::open(uri).and_then(|connection| {
@@ -211,7 +220,8 @@ fn keep_connected(uri: &str, state: &watch::Sender<State>, mut handler: impl Han
                     tracing::warn!(uri, %error, "cannot reach libvirt; trying on");
                     complained = true;
                 }
-                state.send_replace(State::Down(error.message().into()));
+                let why = error.message().into();
+                state.send_replace(State::Down(down_since, why));
                 std::thread::sleep(PAUSE);
                 continue;
             }
@@ -227,7 +237,8 @@ fn keep_connected(uri: &str, state: &watch::Sender<State>, mut handler: impl Han
                 Err(_) => break,
             }
         }
-        state.send_replace(State::Down("the connection broke".into()));
+        down_since = Instant::now();
+        state.send_replace(State::Down(down_since, "the connection broke".into()));
         tracing::warn!(uri, "lost the connection to libvirt");
     }
 }

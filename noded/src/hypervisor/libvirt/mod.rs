@@ -48,7 +48,7 @@ use virt_sys as sys;
 /// Where libvirt's QEMU driver is.
 const URI: &str = "qemu:///system";
 /// Questions, and changes that libvirt makes at once.
-const QUICK: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(30);
 /// What starts or ends a process.
 const SLOW: Duration = Duration::from_secs(180);
 
@@ -285,19 +285,18 @@ impl Handler for Shared {
     }
 
     fn happened(&mut self, connection: &Connection, what: ffi::Happened) {
-        let name = what.name().to_owned();
         tracing::debug!(?what, "libvirt");
-        let stopped = match what {
-            ffi::Happened::Rebooted { name } => {
+        let (who, stopped) = match what {
+            ffi::Happened::Rebooted { who } => {
                 // Nobody waits for a restart: then nobody need be told.
-                let _ = self.reboots.send(name);
+                let _ = self.reboots.send(who.name);
                 return;
             }
-            ffi::Happened::Lifecycle { event: sys::VIR_DOMAIN_EVENT_STOPPED, detail, .. } => {
-                Some(detail)
+            ffi::Happened::Lifecycle { who, event, detail } => {
+                (who, (event == sys::VIR_DOMAIN_EVENT_STOPPED).then_some(detail))
             }
-            ffi::Happened::Lifecycle { .. } => None,
         };
+        let name = who.name.clone();
         match report::find_report(connection, &name) {
             Ok(Some(report)) => {
                 self.ended.forget(&name);
@@ -312,7 +311,7 @@ impl Handler for Shared {
                 let _ = self.gone.send(name.clone());
                 match ended::meaning(detail) {
                     Some(state) => {
-                        let report = ended::report(&name, state);
+                        let report = ended::report(who, state);
                         self.ended.put(&report);
                         self.events.send(GuestEvent::Changed(report));
                     }

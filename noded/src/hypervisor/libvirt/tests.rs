@@ -86,7 +86,7 @@ async fn a_guest_that_shuts_itself_down_is_told_from_one_that_was_stopped() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(report.memory, 0);
+    assert_eq!((report.uuid, report.memory), (Some(guest.uuid), 0));
     let listed = kvm.list().await.expect("list").into_iter().find(|r| r.name == *guest.name);
     assert_eq!(listed.map(|r| r.state), Some(GuestState::Shutdown));
     kvm.stop(&guest, Duration::ZERO).await.expect("stop");
