@@ -443,6 +443,41 @@ fn a_noded_that_dies_during_a_migration_takes_it_up_again() {
 
 #[test]
 #[ignore = "needs root"]
+fn noded_may_die_at_any_moment_of_a_migration() {
+    let mut guests = Guests::up("guest-sweep");
+    let web = guest("sweep.lab", &[("migration_bandwidth", json!(0))]);
+    let disk = vec![guests.disk(&web, true)];
+    guests.ask(1, &Ask::Start(web.clone(), disk.clone())).unwrap();
+    let (boot, mut count) = guests.wait_for_count(1, &web, 1);
+    let (mut from, mut survived) = (1, 0);
+    for moment in 0..24 {
+        let to = 3 - from;
+        let token = format!("secret{moment}");
+        guests.ask(to, &Ask::Accept(web.clone(), disk.clone(), token.clone())).unwrap();
+        let run = Ask::Run(web.clone(), disk.clone(), ip(to), token.clone(), LIVE);
+        let first = guests.begin(from, &run);
+        // The moment is what is varied; nothing is waited for.
+        std::thread::sleep(Duration::from_millis(moment / 2 * 130));
+        let dies = if moment % 2 == 0 { from } else { to };
+        guests.kill_agent(dies);
+        let ended = first.end().1;
+        guests.start_agent(dies);
+        assert_ne!(guests.runs(&web), (true, true), "moment {moment}: it runs twice");
+        if ended.is_err() {
+            survived += 1;
+            guests.ask(from, &run).unwrap();
+        }
+        guests.ask(to, &Ask::Finish(web.clone(), token, true)).unwrap();
+        assert_eq!(guests.runs(&web), (to == 1, to == 2), "moment {moment}");
+        let (now, counted) = guests.wait_for_count(to, &web, count);
+        assert_eq!(now, boot, "moment {moment}");
+        (from, count) = (to, counted);
+    }
+    println!("{survived} of 24 migrations were broken and taken up again");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_source_that_loses_power_leaves_no_half_guest() {
     let guests = Guests::up("guest-power");
     let web = guest("power.lab", &[("migration_bandwidth", json!(1))]);
