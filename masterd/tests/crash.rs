@@ -277,6 +277,9 @@ scenarios! {
     node_remove: vec![] => op("NODE_REMOVE", json!({"node_name": "node4"}));
     cluster_modify: vec![] =>
         op("CLUSTER_SET_PARAMS", json!({"candidate_pool_size": 2, "beparams": {"maxmem": 256}}));
+    cluster_query: vec![] => op("CLUSTER_QUERY", json!({}));
+    cluster_config_query: vec![] =>
+        op("CLUSTER_CONFIG_QUERY", json!({"output_fields": ["cluster_name"]}));
     cluster_rename: vec![] => op("CLUSTER_RENAME", json!({"name": "house.example.com"}));
     cluster_post_init: vec![] => op("CLUSTER_POST_INIT", json!({}));
     cluster_redist_conf: vec![] => op("CLUSTER_REDIST_CONF", json!({}));
@@ -284,6 +287,9 @@ scenarios! {
     cluster_verify_config: up("sharedfile") => op("CLUSTER_VERIFY_CONFIG", json!({}));
     cluster_verify_group: up("sharedfile") =>
         op("CLUSTER_VERIFY_GROUP", json!({"group_name": "default"}));
+    cluster_verify_disks: up("sharedfile") => op("CLUSTER_VERIFY_DISKS", json!({}));
+    group_verify_disks: up("sharedfile") =>
+        op("GROUP_VERIFY_DISKS", json!({"group_name": "default"}));
     #[disturbed]
     cluster_repair_disk_sizes: with(up("sharedfile"), Step::World(disks_grow)) =>
         op("CLUSTER_REPAIR_DISK_SIZES", json!({}));
