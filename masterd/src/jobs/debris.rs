@@ -95,6 +95,7 @@ impl Engine {
     /// Tries again to remove debris. What is gone or wanted is forgotten; the rest is returned with
     /// the reason.
     pub async fn repair_debris(&self) -> Result<Vec<(String, Debris, Error)>> {
+        let _alone = self.0.repairing.lock().await;
         let mut left = Vec::new();
         let mut stuck = HashSet::new();
         // As it would have been undone: last first, and nothing below something that is still

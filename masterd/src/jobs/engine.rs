@@ -46,6 +46,8 @@ pub(super) struct Inner {
     pub queue: Mutex<Queue>,
     pub active: tokio::sync::Mutex<ActivePlans>,
     pub debris: Mutex<BTreeMap<String, Debris>>,
+    /// Held while debris is removed: two at once would take each other's locks for their own.
+    pub repairing: tokio::sync::Mutex<()>,
     pub last_job: AtomicU64,
     pub drained: AtomicBool,
     pub wake: Notify,
@@ -134,6 +136,7 @@ impl Engine {
             queue: Mutex::new(Queue::default()),
             active: tokio::sync::Mutex::new(ActivePlans::new()),
             debris: Mutex::new(BTreeMap::new()),
+            repairing: tokio::sync::Mutex::new(()),
             last_job: AtomicU64::new(archived.max(newest)),
             drained: AtomicBool::new(recovered.drained),
             wake: Notify::new(),

@@ -405,7 +405,11 @@ impl Test {
         for (number, when) in (0..self.seen.calls.len()).flat_map(|n| both.map(|when| (n, when))) {
             let point = format!("crash {when:?} {}", self.describe(number));
             let crash = Faults { crash_call: Some((number, when)), ..Faults::default() };
-            self.crash(&point, crash, None);
+            self.crash(&point, crash.clone(), None);
+            if when == When::After {
+                let again = Faults { crash_call: Some((0, When::After)), ..Faults::default() };
+                self.crash(&format!("{point}, then again"), crash, Some(again));
+            }
         }
         for (number, when) in (0..self.seen.commits).flat_map(|n| both.map(|when| (n, when))) {
             let point = format!("crash {when:?} commit {number}");
