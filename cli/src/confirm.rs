@@ -116,7 +116,12 @@ fn read_answer(cx: &Cx, text: &str) -> Option<String> {
             answers.borrow_mut().pop_front()
         }
         Tty::Session => {
-            let mut tty = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+            let Ok(mut tty) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
+                eprintln!(
+                    "Not confirmed: there is no terminal to ask at (see the options -f, --yes)"
+                );
+                return None;
+            };
             tty.write_all(text.as_bytes()).ok()?;
             let mut line = String::new();
             let read = BufReader::new(tty).read_line(&mut line).ok()?;

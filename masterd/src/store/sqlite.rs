@@ -6,6 +6,8 @@
 use super::{Batch, Contents, Key, Since, Space, Store, StoreError};
 use roost_proto::ids::Serial;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// "Rost" as a number: SQLite keeps it in the file's header.
@@ -45,7 +47,10 @@ impl SqliteStore {
         if path.exists() {
             return Err(StoreError::Exists { path: path.to_owned() });
         }
-        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        // Private parameters are in it: for root only. SQLite's other files follow the first.
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.map_err(|e| StoreError::Failed { path: path.to_owned(), detail: e.to_string() })?;
+        let store = Self::connect(path)?;
         let setup = || {
             store.db.pragma_update(None, "application_id", APPLICATION_ID)?;
             store.db.pragma_update(None, "user_version", FORMAT)?;
@@ -60,7 +65,7 @@ impl SqliteStore {
         if !path.exists() {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
-        let mut store = Self::connect(path, OpenFlags::empty())?;
+        let mut store = Self::connect(path)?;
         store.check()?;
         let newest: Option<i64> = store
             .db
@@ -70,12 +75,12 @@ impl SqliteStore {
         Ok(store)
     }
 
-    fn connect(path: &Path, flags: OpenFlags) -> Result<SqliteStore, StoreError> {
+    fn connect(path: &Path) -> Result<SqliteStore, StoreError> {
         let failed = |e: &rusqlite::Error| StoreError::Failed {
             path: path.to_owned(),
             detail: e.to_string(),
         };
-        let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(|e| failed(&e))?;
         // A database that is not one shows here first.
         let configure = || {
@@ -286,6 +291,18 @@ mod tests {
         drop(db);
         assert!(matches!(SqliteStore::open(&path), Err(StoreError::Foreign { .. })));
         assert!(matches!(SqliteStore::create(&path), Err(StoreError::Exists { .. })));
+    }
+
+    #[test]
+    fn is_for_root_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, path) = fresh();
+        let mut store = SqliteStore::create(&path).unwrap();
+        store.commit(&[Batch::default()]).unwrap();
+        for file in fs::read_dir(dir.path()).unwrap() {
+            let mode = file.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
     }
 
     #[test]

@@ -79,6 +79,10 @@ fn set_disk(
     if let Some(name) = &disk.name {
         put("NAME", name.clone());
     }
+    // Only where it is not a plain image: then a script must know that it is none.
+    if disk.format() != "raw" {
+        put("FORMAT", disk.format().to_owned());
+    }
     if let Some(kind) = hvparams.get("disk_type") {
         put("FRONTEND_TYPE", python(kind));
     }

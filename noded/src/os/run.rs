@@ -35,6 +35,7 @@ pub struct Run<'a> {
 pub async fn run(paths: &Paths, run: Run<'_>, script: &OsScript) -> Result<()> {
     let Run { guest, osparams, osparams_private, debug, disks } = run;
     let os = find(paths, &guest.os).await?;
+    check_formats(&os, guest)?;
     let mut env = environment::core(&os, &guest.os, &[&osparams, &osparams_private], debug);
     environment::instance(&mut env, guest, &disks);
     let (file, kind) = match script {
@@ -108,6 +109,23 @@ pub async fn validate(
         end.end,
         end.last_lines(LAST)
     )))
+}
+
+/// A script that takes every disk for a plain image would destroy one that is not. An OS that
+/// knows other formats (by `DISK_n_FORMAT`) lists them in its file `disk_formats`, one a line.
+fn check_formats(os: &Definition, guest: &GuestSpec) -> Result<()> {
+    let known = std::fs::read_to_string(os.dir.join("disk_formats")).unwrap_or_default();
+    let knows = |format: &str| format == "raw" || known.lines().any(|line| line.trim() == format);
+    match guest.disks.iter().find(|disk| !knows(disk.disk.format())) {
+        None => Ok(()),
+        Some(disk) => Err(Error::environment(format!(
+            "OS '{}' does not know the format '{}' of disk {}; use format=raw, --no-install, or \
+             an OS whose file 'disk_formats' lists it",
+            os.name,
+            disk.disk.format(),
+            disk.index
+        ))),
+    }
 }
 
 async fn find(paths: &Paths, name: &str) -> Result<Definition> {

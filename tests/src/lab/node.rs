@@ -118,7 +118,7 @@ impl<'a> Node<'a> {
         command.env_clear();
         command.env("PATH", format!("{}:{}", self.layout.bin().display(), exec::PATH));
         command.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("ROOST_LAB_NODE", &self.name)]);
-        for passed in ["TERM", "COLUMNS", "RUST_LOG", "RUST_BACKTRACE", "EDITOR"] {
+        for passed in ["TERM", "COLUMNS", "ROOST_LOG", "RUST_BACKTRACE", "EDITOR"] {
             command.envs(std::env::var(passed).map(|value| (passed, value)));
         }
         Ok(command)

@@ -88,7 +88,8 @@ impl Verb for Evacuate {
         }
         let result = submit::run(cx, self.opcode(node)?, &self.job.how()).await?;
         let ended = jobs::wait_for_children(cx, &result).await?;
-        match jobs::failures(&ended) {
+        let left = result.get("failed").and_then(|f| f.as_array()).map_or(0, Vec::len);
+        match jobs::failures(&ended) + left {
             0 => {
                 say!(cx, "All instances evacuated successfully.");
                 Ok(())

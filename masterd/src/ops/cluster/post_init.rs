@@ -1,5 +1,5 @@
-//! `OP_CLUSTER_POST_INIT`: the first job of a new cluster. The engine runs its hooks; nothing else
-//! is left to do.
+//! `OP_CLUSTER_POST_INIT`: the first job of a new cluster. It proves that the cluster
+//! works; nothing else is left to do.
 
 use crate::config::Config;
 use crate::jobs::locks::LockSet;

@@ -79,7 +79,7 @@ impl Operate for NodeEvacuate {
         }
         let mut plan = cx.start_plan();
         plan.pivot.jobs = jobs;
-        plan.result = json!({"jobs": []});
+        plan.result = json!({"jobs": [], "failed": stuck});
         Ok(plan)
     }
 }
