@@ -57,7 +57,8 @@ impl Verb for Info {
             _ => {}
         }
         let op = InstanceQueryData {
-            use_locking: !self.only_static,
+            // Looking must not wait for whoever works on the instance.
+            use_locking: false,
             instances: self.names,
             r#static: self.only_static,
         };
