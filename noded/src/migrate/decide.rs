@@ -45,9 +45,11 @@ pub fn decide(here: Option<Side>, there: Option<Side>) -> Next {
              node",
         ),
         (None, None) => Next::Fail("it runs neither here nor on the target; start it again"),
-        (Some(Side::Partial), _) => {
-            Next::Fail("it is itself being received here; wait for that migration to end")
-        }
+        (Some(Side::Partial), _) => Next::Fail(
+            "only a part of it is here: another migration brings it just now, or one by \
+                 post-copy broke and lost its memory; if so, stop it on both nodes and start it \
+                 again",
+        ),
         (Some(Side::Running), Some(Side::Running)) => Next::Fail(
             "it runs both here and on the target; stop it by hand on the node where it is not \
              wanted",

@@ -5,7 +5,7 @@ use super::decide::Side;
 use super::tunnel::{Far, Relay, Socket};
 use crate::hypervisor::{Attachment, Kvm, Move, Peer};
 use roost_proto::error::Result;
-use roost_proto::node::{GuestSpec, GuestState, InstanceRef, MigrationMode};
+use roost_proto::node::{GuestSpec, GuestState, InstanceRef, MigrationMode, Progress};
 use std::path::Path;
 use std::time::Duration;
 
@@ -76,7 +76,12 @@ impl KvmMover {
         if moved.is_err() {
             self.here.settle(&self.guest.name).await?;
         }
-        moved.map_err(|error| self.far.explain(error))
+        moved.map_err(|error| self.far.explain(error))?;
+        // Frozen no longer than must be: only then is it asked how it went.
+        self.let_go().await;
+        let message = self.there.came(&self.guest.name).await.ok().flatten();
+        progress(Progress { percent: Some(100.0), message, ..Progress::default() });
+        Ok(())
     }
 
     /// The guest's process here is dead: if all of it is there, it need not wait until libvirt has

@@ -138,12 +138,25 @@ impl Job {
     }
 }
 
-/// What long job a domain is in. (`virt` 0.4.3 makes a vector of a null pointer if there is none.)
-pub fn job(domain: &Domain) -> Result<Job, Error> {
+/// Which job is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stats {
+    /// The one under way.
+    Current,
+    /// The last that came to its end.
+    Completed,
+}
+
+/// What long job a domain is or was in. (`virt` 0.4.3 makes a vector of a null pointer if there is none.)
+pub fn job(domain: &Domain, which: Stats) -> Result<Job, Error> {
+    let flags = match which {
+        Stats::Current => 0,
+        Stats::Completed => sys::VIR_DOMAIN_JOB_STATS_COMPLETED,
+    };
     let (mut kind, mut count, mut params) = (0, 0, std::ptr::null_mut());
     // SAFETY: `domain` is a valid domain for the time of the call; libvirt allocates `params`.
     check(unsafe {
-        sys::virDomainGetJobStats(domain.as_ptr(), &mut kind, &mut params, &mut count, 0)
+        sys::virDomainGetJobStats(domain.as_ptr(), &mut kind, &mut params, &mut count, flags)
     })?;
     let busy = kind != sys::VIR_DOMAIN_JOB_NONE.cast_signed();
     let mut job = Job { busy, figures: BTreeMap::new() };

@@ -287,7 +287,7 @@ struct Stats {
 
 impl Watcher {
     fn look(&self, domain: &Domain) -> Result<Stats, VirtError> {
-        let job = ffi::job(domain)?;
+        let job = ffi::job(domain, ffi::Stats::Current)?;
         let downtime_set = match self.downtime {
             Some(ms) if job.busy => domain.migrate_set_max_downtime(ms, 0).is_ok(),
             _ => false,
@@ -374,6 +374,22 @@ impl Peer {
     /// What the guest is doing there.
     pub async fn state(&self, name: &str) -> Result<Option<GuestState>> {
         Ok(self.with(name, report::state).await?.flatten())
+    }
+
+    /// How the guest came there, in words: how much was sent, how long that took and for how long
+    /// it was frozen (by libvirt's account, which does not count the last few milliseconds).
+    pub async fn came(&self, name: &str) -> Result<Option<String>> {
+        self.with(name, |domain| {
+            let job = ffi::job(domain, ffi::Stats::Completed)?;
+            let get = |name: &CStr| job.get(name).unwrap_or(0);
+            Ok(format!(
+                "sent {} MiB in {:.1} s, frozen for {} ms",
+                get(sys::VIR_DOMAIN_JOB_DATA_PROCESSED) >> 20,
+                Duration::from_millis(get(sys::VIR_DOMAIN_JOB_TIME_ELAPSED)).as_secs_f64(),
+                get(sys::VIR_DOMAIN_JOB_DOWNTIME),
+            ))
+        })
+        .await
     }
 
     /// Lets a frozen guest go on there.

@@ -23,6 +23,10 @@ pub fn state(domain: &Domain) -> Result<Option<GuestState>, Error> {
             {
                 GuestState::Incoming
             }
+            // Part of its memory is on the other node, and stays there if the way is broken.
+            sys::VIR_DOMAIN_PAUSED_POSTCOPY | sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED => {
+                GuestState::Incoming
+            }
             _ => GuestState::Paused,
         }),
         sys::VIR_DOMAIN_PMSUSPENDED => Some(GuestState::Paused),
@@ -33,7 +37,7 @@ pub fn state(domain: &Domain) -> Result<Option<GuestState>, Error> {
 /// Whether a domain is being migrated away.
 pub fn leaving(domain: &Domain) -> bool {
     let outgoing = u64::from(sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT);
-    ffi::job(domain)
+    ffi::job(domain, ffi::Stats::Current)
         .is_ok_and(|job| job.busy && job.get(sys::VIR_DOMAIN_JOB_OPERATION) == Some(outgoing))
 }
 
