@@ -1,0 +1,12 @@
+//! Whole clusters from the outside: commands in, output, exit codes and files out. Each test has a
+//! lab of its own. Needs root. The long ones run with `make test-full`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod cluster;
+mod commands;
+mod crashes;
+mod drift;
+mod jobs;
+mod refusals;
+mod tour;
