@@ -64,14 +64,24 @@ impl Files {
         std::fs::metadata(&self.dir).and_then(|meta| meta.modified()).ok()
     }
 
-    /// All guests. A file nobody can read is no guest, and said so.
-    pub fn read_all(&self) -> Result<BTreeMap<String, FakeGuest>> {
+    /// All guests. A file nobody can read is no guest, and said so. Of those in `known` only the
+    /// file's name is looked at: nobody else writes into them.
+    pub fn read_all(
+        &self,
+        known: &BTreeMap<String, FakeGuest>,
+    ) -> Result<BTreeMap<String, FakeGuest>> {
         let entries = std::fs::read_dir(&self.dir).map_err(|e| failed("read", &self.dir, &e))?;
         let mut guests = BTreeMap::new();
         for entry in entries.flatten() {
             let path = entry.path();
             let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if file.ends_with(NEW) {
+                continue;
+            }
+            if let Some(guest) = known.get(file)
+                && !matches!(guest.state, GuestState::Shutdown | GuestState::Crashed)
+            {
+                guests.insert(file.to_owned(), guest.clone());
                 continue;
             }
             let content = match std::fs::read(&path) {

@@ -47,7 +47,7 @@ impl Fake {
     /// Takes over the guests there are, and watches them. Errors: the directory cannot be made.
     pub fn new(paths: &Paths, events: EventSender) -> Result<Fake> {
         let files = Files::open(paths.run_dir().join("fake-hypervisor"))?;
-        let guests = Mutex::new(files.read_all()?);
+        let guests = Mutex::new(files.read_all(&BTreeMap::new())?);
         let inner = Arc::new(Inner { files, events, guests });
         let watched = Arc::downgrade(&inner);
         std::thread::Builder::new()
@@ -269,7 +269,7 @@ impl Inner {
     fn look(&self) -> Result<()> {
         // Locked before reading: a guest started meanwhile must not be taken for lost.
         let mut guests = self.guests();
-        let found = self.files.read_all()?;
+        let found = self.files.read_all(&guests)?;
         for name in guests.keys().filter(|name| !found.contains_key(*name)) {
             tracing::info!(instance = %name, "a fake guest is gone");
             self.events.send(gone(name));

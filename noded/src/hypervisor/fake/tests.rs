@@ -77,6 +77,21 @@ async fn death_and_shutdown_by_hand_are_noticed() {
 }
 
 #[tokio::test]
+async fn thousands_cost_next_to_nothing() {
+    let (_dir, paths, fake) = new();
+    let began = Instant::now();
+    for number in 0..3000 {
+        fake.start(&spec(number), &[], false).await.expect("start");
+    }
+    println!("3000 started in {:?}", began.elapsed());
+    // Ten times what it takes on a busy machine.
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(fake.list().await.expect("list").len(), 3000);
+    let again = Fake::new(&paths, EventSender::new()).expect("noded restarted");
+    assert_eq!(again.list().await.expect("list").len(), 3000);
+}
+
+#[tokio::test]
 async fn a_received_guest_waits_to_be_resumed() {
     let (_dir, _paths, source) = new();
     let (_dir2, _paths2, target) = new();

@@ -382,14 +382,19 @@ impl Peer {
         self.with(name, |domain| {
             let job = ffi::job(domain, ffi::Stats::Completed)?;
             let get = |name: &CStr| job.get(name).unwrap_or(0);
-            Ok(format!(
-                "sent {} MiB in {:.1} s, frozen for {} ms",
-                get(sys::VIR_DOMAIN_JOB_DATA_PROCESSED) >> 20,
-                Duration::from_millis(get(sys::VIR_DOMAIN_JOB_TIME_ELAPSED)).as_secs_f64(),
-                get(sys::VIR_DOMAIN_JOB_DOWNTIME),
-            ))
+            // After post-copy libvirt does not know.
+            let known = job.get(sys::VIR_DOMAIN_JOB_DATA_PROCESSED).is_some_and(|sent| sent > 0);
+            Ok(known.then(|| {
+                format!(
+                    "sent {} MiB in {:.1} s, frozen for {} ms",
+                    get(sys::VIR_DOMAIN_JOB_DATA_PROCESSED) >> 20,
+                    Duration::from_millis(get(sys::VIR_DOMAIN_JOB_TIME_ELAPSED)).as_secs_f64(),
+                    get(sys::VIR_DOMAIN_JOB_DOWNTIME),
+                )
+            }))
         })
         .await
+        .map(Option::flatten)
     }
 
     /// Lets a frozen guest go on there.
