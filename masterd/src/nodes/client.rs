@@ -62,6 +62,8 @@ impl Tls {
         let tls = ClientTlsConfig::new()
             .ca_certificate(self.authority.clone())
             .identity(self.identity.clone())
+            // A stopped daemon's kernel still accepts connections: only this tells.
+            .timeout(CONNECT)
             .domain_name(certificate_name(node));
         let endpoint = Endpoint::from_shared(format!("https://{host}:{port}"))
             .map_err(bad)?
@@ -154,8 +156,13 @@ pub async fn ask(
     let text = serde_json::to_string(question)
         .map_err(|e| Failure::Failed(Error::internal(format!("unsendable question: {e}"))))?;
     let mut request = tonic::Request::new(pb::AskRequest { fence, question: text });
-    request.set_timeout(deadline(question));
-    match client.ask(request).await?.into_inner().reply {
+    let limit = deadline(question);
+    request.set_timeout(limit);
+    // The request's own time runs from when it is sent, and it may wait for a connection.
+    let reply = tokio::time::timeout(limit, client.ask(request)).await.map_err(|_| {
+        Failure::Unreachable(format!("it gave no answer within {} seconds", limit.as_secs()))
+    })??;
+    match reply.into_inner().reply {
         Some(pb::ask_reply::Reply::Answer(answer)) => {
             serde_json::from_str(&answer).map_err(unreadable)
         }
