@@ -6,7 +6,7 @@ use super::journal::{self, StoredPlan, cursor_body, cursor_key, plan_key};
 use super::locks::{Held, LockSet};
 use super::plan::{Cursor, Debris, OnFailure, Phase, Plan, Step, Task};
 use super::recover::Resumed;
-use super::{Facts, PlanInput, StepId, debris};
+use super::{Facts, PlanInput, StepId, debris, hooks};
 use crate::clock;
 use crate::state::Commit;
 use crate::store::{Key, Space};
@@ -609,7 +609,7 @@ impl Run<'_> {
             Task::Nodes { nodes, action } => {
                 // All at once; the first failure counts, but all are waited for.
                 let all = nodes.iter().map(|node| self.on_node(id, *node, action));
-                let results = join_all(all).await;
+                let results = hooks::merged(join_all(all).await);
                 let all: Vec<Vec<String>> = results.into_iter().collect::<Result<_>>()?;
                 Ok(all.concat())
             }
@@ -633,10 +633,23 @@ impl Run<'_> {
             });
         };
         let action = self.with_secrets(action)?;
-        let Outcome { messages, hooks, devices, .. } =
-            self.engine.0.hands.run(id, node, &action, &progress).await?;
+        let ran = self.engine.0.hands.run(id, node, &action, &progress).await;
+        let ran = match ran {
+            Err(error) if hooks::may_veto(&action) => {
+                // Who does not answer does not object.
+                let name = self.engine.0.state.config().node_name(node);
+                self.entry.warn(self.op, format!("Hooks of node {name} are not run: {error}"));
+                return Ok(vec![]);
+            }
+            ran => ran?,
+        };
+        let Outcome { messages, hooks, devices, .. } = ran;
         for line in messages {
             self.entry.say(self.op, line);
+        }
+        if hooks::may_veto(&action) {
+            let name = self.engine.0.state.config().node_name(node);
+            return hooks::verdict(&name, &hooks).map(|()| devices);
         }
         for hook in hooks.iter().filter(|h| h.ok == Some(false)) {
             let config = self.engine.0.state.config();

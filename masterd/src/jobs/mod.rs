@@ -13,6 +13,7 @@ mod debris;
 mod drive;
 mod engine;
 mod entry;
+mod hooks;
 pub mod journal;
 pub mod locks;
 pub mod plan;

@@ -8,6 +8,7 @@ mod cluster;
 mod context;
 mod group;
 mod guest;
+mod hooks;
 mod instance;
 mod locking;
 mod node;
@@ -132,7 +133,8 @@ impl Planner for Operations {
 
     fn plan(&self, input: &mut PlanInput<'_>) -> Result<Plan> {
         let op = input.op;
-        operation(&op.op)?.plan(&mut Context::new(input))
+        let plan = operation(&op.op)?.plan(&mut Context::new(input))?;
+        hooks::around(plan, input)
     }
 
     fn max_running(&self, config: &Config) -> usize {

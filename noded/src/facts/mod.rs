@@ -12,6 +12,7 @@ pub use verify::verify;
 
 use crate::block;
 use crate::clock;
+use crate::hooks;
 use crate::host::Host;
 use roost_proto::choices::Hypervisor;
 use roost_proto::node::{GuestReport, NodeReport};
@@ -49,5 +50,6 @@ pub async fn node(host: &Host, guests: &[GuestReport]) -> NodeReport {
         cpu_dom0: cpus.total,
         storage,
         hypervisors: host.hypervisors.accelerations().await,
+        hooks: hooks::directories(&host.paths).await,
     }
 }

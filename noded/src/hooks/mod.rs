@@ -48,6 +48,26 @@ pub async fn run(
     Ok(results)
 }
 
+/// The names of the directories that hold a script to run. One that cannot be read is named too:
+/// running its hooks tells why.
+pub async fn directories(paths: &Paths) -> Vec<String> {
+    let base = paths.hooks_dir();
+    let found = blocking(move || {
+        let Ok(entries) = std::fs::read_dir(&base) else { return Ok(vec![]) };
+        let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> = names
+            .filter(|name| name.ends_with("-pre.d") || name.ends_with("-post.d"))
+            .filter(|name| match scripts(&base.join(name)) {
+                Ok(scripts) => scripts.iter().any(|script| script.path.is_some()),
+                Err(_) => true,
+            })
+            .collect();
+        names.sort();
+        Ok(names)
+    });
+    found.await.unwrap_or_default()
+}
+
 async fn run_one(script: String, path: &Path, env: &BTreeMap<String, String>) -> HookResult {
     // The search path cannot be changed from outside.
     let env = env.iter().filter(|(name, _)| *name != "PATH");
@@ -145,6 +165,19 @@ mod tests {
             "/\nGANETI_OP_CODE=OP_INSTANCE_CREATE\nPATH=/sbin:/bin:/usr/sbin:/usr/bin"
         );
         assert_eq!(results[4].output, "no room");
+    }
+
+    #[tokio::test]
+    async fn only_directories_with_something_to_run_are_reported() {
+        let root = tempfile::tempdir().expect("directory");
+        let paths = Paths::new(Some(root.path().to_owned()));
+        assert_eq!(directories(&paths).await, Vec::<String>::new());
+        let hooks = paths.hooks_dir();
+        script(&hooks.join("node-add-post.d"), "log", 0o755, "#!/bin/sh\n");
+        script(&hooks.join("instance-add-pre.d"), "ask", 0o755, "#!/bin/sh\n");
+        script(&hooks.join("instance-stop-pre.d"), "off", 0o644, "#!/bin/sh\n");
+        script(&hooks.join("watcher"), "log", 0o755, "#!/bin/sh\n");
+        assert_eq!(directories(&paths).await, ["instance-add-pre.d", "node-add-post.d"]);
     }
 
     #[tokio::test]

@@ -87,4 +87,7 @@ pub struct NodeReport {
     /// By hypervisor: what it runs with, or why it does not work.
     #[serde(default)]
     pub hypervisors: BTreeMap<String, Acceleration>,
+    /// Directories with hooks to run, as `instance-add-pre.d`.
+    #[serde(default)]
+    pub hooks: Vec<String>,
 }
