@@ -4,7 +4,7 @@ use roost_tests::lab::{Hypervisor, Lab, Options, Output, wait_until};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Anything the cluster does by itself, on a busy machine.
@@ -23,7 +23,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
 /// A cluster in a lab of its own, gone when dropped.
 pub struct Cluster {
     pub lab: Lab,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
 }
 
 impl Cluster {
@@ -38,15 +38,21 @@ impl Cluster {
         for (name, script) in DEFINITIONS {
             definition(&os_dir.join(name), script, "20");
         }
-        definition(&os_dir.join("future"), "exit 0", "99");
         let options =
             Options { root: root.path().into(), hypervisor, init: true, ..Options::new(name) };
         let tiny = options.os_dir.join("tiny");
         copy(&tiny, &os_dir.join("tiny"));
         let lab = Lab::up(Options { os_dir, ..options }).unwrap();
-        let cluster = Cluster { lab, _root: root };
+        let cluster = Cluster { lab, root };
         cluster.all_report();
         cluster
+    }
+
+    /// Puts an OS definition of an unknown version on all nodes; returns where it is.
+    pub fn future_os(&self) -> PathBuf {
+        let dir = self.root.path().join("os/future");
+        definition(&dir, "exit 0", "99");
+        dir
     }
 
     /// Runs a shell command on the master.
@@ -184,13 +190,18 @@ impl Cluster {
 
 fn definition(dir: &Path, create: &str, version: &str) {
     fs::create_dir_all(dir).unwrap();
-    for (name, body) in
-        [("create", create), ("import", "cat >/dev/null"), ("export", "true"), ("rename", "true")]
-    {
+    for (name, body) in [
+        ("create", create),
+        ("import", "cat >/dev/null"),
+        ("export", "true"),
+        ("rename", "true"),
+        ("verify", "true"),
+    ] {
         let path = dir.join(name);
         fs::write(&path, format!("#!/bin/sh\nset -e\n{body}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+    fs::write(dir.join("parameters.list"), "").unwrap();
     fs::write(dir.join("ganeti_api_version"), format!("{version}\n")).unwrap();
 }
 

@@ -10,6 +10,7 @@ fn wrong_input_is_refused_with_its_error_type() {
     let c = Cluster::fake("t-wrong");
     c.ok(&format!("{ADD} -n node2 one"));
     let before = c.files();
+    let future = c.future_os();
     let unknown = "error type: unknown_entity";
     let wrong = "error type: wrong_input";
     for (command, code, words) in [
@@ -36,6 +37,7 @@ fn wrong_input_is_refused_with_its_error_type() {
     ] {
         c.refused(&command, code, &words);
     }
+    std::fs::remove_dir_all(future).unwrap();
     assert_eq!(c.instances(), ["one"]);
     assert_eq!(c.files(), before);
     c.verify();
