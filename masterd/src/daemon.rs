@@ -12,7 +12,11 @@ use roost_proto::error::{Error, Result};
 use roost_proto::paths::{Identity, NODED_PORT, Paths};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How long jobs wait for the first word of all nodes.
+const FIRST_REPORTS: Duration = Duration::from_secs(3);
 
 /// Runs until `shutdown`. Errors: it cannot start, or one of its parts gave up.
 pub async fn run(paths: &Paths, shutdown: CancellationToken) -> Result<()> {
@@ -28,6 +32,7 @@ pub async fn run(paths: &Paths, shutdown: CancellationToken) -> Result<()> {
     let epoch = role::begin_epoch(&state).await?;
     let nodes =
         Nodes::start(state.clone(), tls, epoch, NODED_PORT, joined.clone(), shutdown.child_token());
+    nodes.first_reports(FIRST_REPORTS).await;
     let engine =
         Engine::start(state.clone(), documents, Arc::new(Operations), Arc::new(nodes.clone()))
             .await?;

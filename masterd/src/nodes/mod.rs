@@ -77,6 +77,19 @@ impl Nodes {
         nodes
     }
 
+    /// Waits until every online node has reported or turned out not to answer, `limit` at most:
+    /// plans made before would not know of nodes' hooks.
+    pub async fn first_reports(&self, limit: Duration) {
+        let all = async {
+            let known = |node: NodeId| self.0.observed.node(node).is_some();
+            while !self.0.state.config().online_nodes().all(|node| known(node.uuid)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // Whoever is silent for longer is treated as a node that does not answer.
+        tokio::time::timeout(limit, all).await.ok();
+    }
+
     /// What nodes report.
     pub fn observed(&self) -> &Observed {
         &self.0.observed

@@ -187,7 +187,7 @@ mod tests {
         let mut site = Site::new(&["node1", "node2"]);
         let plan = site.plan(evacuate(EvacMode::SecondaryOnly)).expect("a plan");
         assert_eq!(plan.say, ["No instances to evacuate from node 'node1'"]);
-        assert_eq!(plan.result, json!({"jobs": []}));
+        assert_eq!(plan.result, json!({"jobs": [], "failed": []}));
         site.instance("db", "node2", |_| {});
         site.drbd("db", "node1");
         let refused = site.refusal(evacuate(EvacMode::SecondaryOnly)).message;
