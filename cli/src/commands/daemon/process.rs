@@ -95,7 +95,9 @@ pub fn find(paths: &Paths, daemon: Daemon) -> Option<Pid> {
     let pid: i32 = text.trim().parse().ok()?;
     // The number may belong to something else by now.
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    daemon.program().starts_with(command.trim()).then_some(Pid::from_raw(pid))
+    let pid = Pid::from_raw(pid);
+    // One that was killed keeps its name until somebody reaps it.
+    (daemon.program().starts_with(command.trim()) && !is_zombie(pid)).then_some(pid)
 }
 
 /// Starts a daemon and waits until it answers. Nothing happens if it runs already.
