@@ -6,7 +6,7 @@ CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),car
 DEMO := target/release/gnt-lab --name demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build guest demo demo-down test test-full fmt lint clean need-cargo
+.PHONY: help deps build guest demo demo-down test test-full fmt lint clean need-cargo need-root
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +26,7 @@ build: need-cargo ## build all programs into target/release
 guest: ## build the small guest of os/tiny into /var/lib/roost/tiny
 	scripts/build-tiny-guest
 
-demo: ## a cluster's life on this machine, in front of you (Debian 12, as root)
-	@test "$$(id -u)" = 0 || { echo "the demo makes namespaces, bridges and guests: run it as root"; exit 1; }
+demo: need-root ## a cluster's life on this machine, in front of you (Debian 12, as root)
 	@scripts/install-deps.sh
 	@$(MAKE) --no-print-directory build guest
 	@$(DEMO) tour
@@ -35,13 +34,20 @@ demo: ## a cluster's life on this machine, in front of you (Debian 12, as root)
 demo-down: ## stop the demo's cluster and remove all of it
 	@$(DEMO) down
 
-test: need-cargo ## tests that need neither root nor libvirt
-	$(CARGO) test --workspace
+# Whole clusters need root. Their files lie in memory: databases and disks are written a lot.
+SCRATCH := $(if $(wildcard /dev/shm),/dev/shm,/tmp)
+TEST_ENV := TMPDIR=$(SCRATCH) RUST_BACKTRACE=0
 
-test-full: need-cargo guest ## all tests, whole clusters with real guests included (as root)
-	$(CARGO) build --workspace
-	$(CARGO) test --workspace
-	$(CARGO) test -p roost-tests -- --ignored --test-threads=1
+test: need-cargo need-root guest ## all tests but the long sweeps: 20 minutes at most (as root)
+	$(CARGO) build --workspace --all-targets
+	$(TEST_ENV) $(CARGO) test --workspace --lib --bins
+	$(TEST_ENV) $(CARGO) test --workspace --test '*' -- --test-threads=2
+
+test-full: test ## the long sweeps too: kills at many points, all about real guests (as root)
+	$(TEST_ENV) $(CARGO) test --workspace -- --ignored --test-threads=1
+
+need-root:
+	@test "$$(id -u)" = 0 || { echo "whole clusters need namespaces and bridges: run it as root"; exit 1; }
 
 fmt: need-cargo ## format all code
 	$(CARGO) fmt --all

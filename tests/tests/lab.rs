@@ -1,4 +1,4 @@
-//! The lab itself: what it promises the other tests. Needs root: `make test-full`.
+//! The lab itself: what it promises the other tests. Needs root.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -27,7 +27,6 @@ fn processes(lab_dir: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn nodes_hear_each_other_until_the_wire_is_cut() {
     let root = tempfile::tempdir().unwrap();
     let mut lab = Lab::up(options("cut", &root)).unwrap();
@@ -48,7 +47,6 @@ fn nodes_hear_each_other_until_the_wire_is_cut() {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn a_power_cut_takes_processes_and_run_but_not_disks() {
     let root = tempfile::tempdir().unwrap();
     let lab = Lab::up(options("power", &root)).unwrap();
@@ -75,7 +73,6 @@ fn a_power_cut_takes_processes_and_run_but_not_disks() {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn commands_run_inside_and_their_exit_code_comes_out() {
     let root = tempfile::tempdir().unwrap();
     let lab = Lab::up(options("exec", &root)).unwrap();
@@ -92,7 +89,6 @@ fn commands_run_inside_and_their_exit_code_comes_out() {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn a_lab_left_behind_is_taken_over_and_removed_without_a_trace() {
     let root = tempfile::tempdir().unwrap();
     let lab = Lab::up(options("left", &root)).unwrap();
@@ -119,7 +115,6 @@ fn a_lab_left_behind_is_taken_over_and_removed_without_a_trace() {
 }
 
 #[test]
-#[ignore = "needs root and libvirt"]
 fn every_node_has_a_libvirtd_of_its_own() {
     let root = tempfile::tempdir().unwrap();
     let kvm = Options { hypervisor: Hypervisor::Kvm, nodes: 2, ..options("virt", &root) };

@@ -18,8 +18,8 @@ fn everything_can_be_listed_for_people_and_programs() {
         for name in names {
             assert!(first.contains_key(name), "gnt-{tool} list shows no {name}");
         }
-        let all = c.ok(&format!("gnt-{tool} list --no-headers --separator=, -o all"));
-        assert!(all.lines().count() >= 1, "{tool}: {all}");
+        let table = c.ok(&format!("gnt-{tool} list --no-headers"));
+        assert!(!table.trim().is_empty(), "gnt-{tool} list shows nothing");
     }
     for command in [
         "gnt-cluster info",
@@ -42,7 +42,7 @@ fn everything_can_be_listed_for_people_and_programs() {
     assert_eq!(row["pnode"], "node2.lab");
     assert_eq!(row["status"], "running");
     assert_eq!(row["disk.sizes"], serde_json::json!([1024]));
-    c.refused("gnt-instance list -o nosuchfield", 1, &["nosuchfield"]);
+    c.refused("gnt-instance list -o nosuchfield", 14, &["nosuchfield"]);
 }
 
 /// An instance through all that can happen to it on purpose.
