@@ -5,7 +5,7 @@ use roost_tests::lab::{Hypervisor, Options, wait_until};
 use roost_tests::tour;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 
@@ -40,12 +40,14 @@ fn a_source_that_dies_in_a_migration_leaves_one_guest_or_none() {
     let c = Cluster::up("t-migkill", Hypervisor::Kvm);
     c.ok(ADD);
     let (mut home, mut away) = ("node2", "node3");
-    for after in [50, 300, 700, 1200, 2500] {
+    for after in [50, 700, 2500] {
         guest::wait_for(&c.lab, GUEST, LONG, |a| a.count > 1).unwrap();
         let id = c.submit(&format!("gnt-instance migrate -f -n {away} web"));
         std::thread::sleep(Duration::from_millis(after));
         c.lab.kill(home).unwrap();
+        let began = Instant::now();
         c.jobs_end();
+        println!("the job took {:?} to end", began.elapsed());
         let running: Vec<String> = c.lab.status().into_iter().flat_map(|n| n.guests).collect();
         println!("killed after {after} ms: job {}, running: {running:?}", c.job(id));
         assert!(running.len() <= 1, "{running:?}");
@@ -61,6 +63,8 @@ fn a_source_that_dies_in_a_migration_leaves_one_guest_or_none() {
         c.lab.start(home).unwrap();
         c.ok(&format!("gnt-node modify -O no -f {home}"));
         c.all_report();
+        // What could not be undone on the dark node waits for this.
+        c.ok("gnt-cluster repair-debris");
         c.verify();
         (home, away) = (away, home);
     }
@@ -73,7 +77,8 @@ fn a_killed_qemu_is_shown_and_started_again() {
     need_tiny();
     let c = Cluster::up("t-qemu", Hypervisor::Kvm);
     c.ok(ADD);
-    let first = guest::wait_for(&c.lab, GUEST, LONG, |_| true).unwrap();
+    // Its disk remembers what it has counted.
+    let first = guest::wait_for(&c.lab, GUEST, LONG, |a| a.count > 2).unwrap();
     let watch = Watch::start(&c.lab, GUEST).unwrap();
     assert!(c.on("node2", "kill -9 $(cat /run/libvirt/qemu/web.lab.pid)").ok());
     c.wait_for("web", "status", "ERROR_down");
