@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Changes come in bursts: one copy for all of a burst.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(100);
 /// How often nodes that missed a copy are tried.
 const AGAIN: Duration = Duration::from_secs(5);
 

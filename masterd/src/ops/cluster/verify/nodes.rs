@@ -135,8 +135,8 @@ fn answered(scene: &Scene<'_>, node: &Node, report: &VerifyReport, findings: &mu
             scene.config.cluster.enabled_hypervisors.iter().any(|h| h.as_str() == hypervisor);
         if enabled && with.usable && hypervisor == "kvm" && with.accelerator != "kvm" {
             let text = format!(
-                "hypervisor kvm runs with slow emulation ({}): {}",
-                with.accelerator, with.reason
+                "hypervisor kvm runs with slow emulation ({}); 'gnt-node info {name}' says why",
+                with.accelerator
             );
             findings.warn(findings::ENODEHV, name, text);
         }
@@ -312,8 +312,8 @@ mod tests {
                  saying so"
                     .into(),
                 "  - ERROR:ENODEHV:node:node2:hypervisor kvm verify failure: 'no libvirt'".into(),
-                "  - WARNING:ENODEHV:node:node2:hypervisor kvm runs with slow emulation (tcg): \
-                 no /dev/kvm"
+                "  - WARNING:ENODEHV:node:node2:hypervisor kvm runs with slow emulation (tcg); \
+                 'gnt-node info node2' says why"
                     .into(),
                 "  - ERROR:ENODEFILESTORAGEPATHUNUSABLE:node:node2:the configured file storage \
                  path is unusable: /srv/file: it does not exist"
