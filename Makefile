@@ -15,10 +15,7 @@ deps: ## install what build, lab and guest need (Debian 12, as root)
 	scripts/install-deps.sh
 
 need-cargo:
-	@command -v $(CARGO) >/dev/null || { \
-	  echo "cargo is missing. Get Rust with rustup (https://rustup.rs):"; \
-	  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"; \
-	  exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: 'make deps' installs it"; exit 1; }
 
 build: need-cargo ## build all programs into target/release
 	$(CARGO) build --release --workspace

@@ -40,10 +40,24 @@ apt() {
   DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 "$@"
 }
 
+# rust: the compiler, by its own installer, where there is none: Debian 12's is too old. Which
+# version is wanted says rust-toolchain.toml; it is fetched at the first build.
+rust() {
+  local cargo=$HOME/.cargo/bin/cargo
+  if command -v cargo >/dev/null || [ -x "$cargo" ]; then
+    return
+  fi
+  echo "installing Rust with rustup (https://rustup.rs) into $HOME/.cargo"
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+    sh -s -- -y --no-modify-path --profile minimal --default-toolchain none ||
+    fail "Rust could not be installed; install it by hand (https://rustup.rs) and try again"
+}
+
 mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}")
 mapfile -t pair < <(missing "${virt[@]}")
 if [ $((${#plain[@]} + ${#pair[@]})) -eq 0 ]; then
   echo "all packages are installed"
+  rust
   exit 0
 fi
 
@@ -62,7 +76,8 @@ if [ ${#pair[@]} -gt 0 ]; then
   if [ "$codename" = bookworm ]; then
     if ! has_backport qemu-system-x86; then
       from=$(mirror)
-      echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${from:-http://deb.debian.org/debian} bookworm-backports main" >$backports
+      [ -n "$from" ] || fail "no mirror of Debian 12 found below /etc/apt: add bookworm-backports by hand"
+      echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $from bookworm-backports main" >$backports
       apt update || true
     fi
     if has_backport qemu-system-x86 && has_backport libvirt-daemon; then
@@ -77,3 +92,4 @@ if [ ${#pair[@]} -gt 0 ]; then
   apt install --no-install-recommends "${suite[@]}" "${virt[@]}"
 fi
 echo "all packages are installed"
+rust
