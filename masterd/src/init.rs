@@ -9,7 +9,7 @@ use crate::store::{Batch, Key, Space, Store};
 use crate::{clock, files, pki};
 use roost_proto::choices::{AllocPolicy, DiskTemplate, Hypervisor};
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::{ClusterId, GroupId, NodeId};
+use roost_proto::ids::{ClusterId, Epoch, GroupId, NodeId};
 use roost_proto::init::InitSpec;
 use roost_proto::names::GroupName;
 use roost_proto::objects::{Cluster, CollectorConfig, Node, NodeGroup, ParamMap};
@@ -101,7 +101,7 @@ fn store(paths: &Paths, config: &Config, mut puts: Vec<(Key, String)>) -> Result
         std::fs::remove_file(paths.data_dir().join(leftover)).ok();
     }
     let mut store = SqliteStore::create(&temporary).map_err(|e| failed(&e))?;
-    store.commit(&[Batch { puts, deletes: vec![] }]).map_err(|e| failed(&e))?;
+    store.commit(Epoch(0), &[Batch { puts, deletes: vec![] }]).map_err(|e| failed(&e))?;
     // Closing it empties the write-ahead log into the file.
     drop(store);
     std::fs::rename(&temporary, paths.database()).map_err(|e| failed(&e))

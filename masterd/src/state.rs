@@ -218,7 +218,7 @@ impl Writer {
         if batches.is_empty() {
             return;
         }
-        match self.store.commit(&batches) {
+        match self.store.commit(roost_proto::ids::Epoch(0), &batches) {
             Ok(last) => {
                 let mut config = (*tip).clone();
                 config.serial = last;

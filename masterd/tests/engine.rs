@@ -9,7 +9,7 @@ use roost_masterd::state::Commit;
 use roost_masterd::store::sqlite::SqliteStore;
 use roost_masterd::store::{Batch, Space, Store};
 use roost_proto::error::{ErrorKind, ErrorType};
-use roost_proto::ids::JobId;
+use roost_proto::ids::{Epoch, JobId};
 use roost_proto::job::JobStatus;
 use roost_proto::node::Action;
 use roost_proto::opcodes::OpInput;
@@ -561,7 +561,7 @@ fn a_plan_of_another_version_is_not_touched() {
     let mut body: Value = serde_json::from_str(&plan.1).expect("plain data");
     body["format"] = json!(99);
     let puts = vec![(plan.0.clone(), body.to_string())];
-    store.commit(&[Batch { puts, deletes: vec![] }]).expect("room for it");
+    store.commit(Epoch(0), &[Batch { puts, deletes: vec![] }]).expect("room for it");
     drop(store);
     let before = site.contents().documents;
     let planner = Arc::new(Operations);

@@ -1,7 +1,7 @@
 //! What every store must do. Each implementation runs this.
 
 use super::{Batch, Key, Since, Space, Store};
-use roost_proto::ids::Serial;
+use roost_proto::ids::{Epoch, Serial};
 
 fn put(id: &str, body: &str) -> Batch {
     Batch { puts: vec![(Key::new(Space::Instance, id), body.into())], deletes: vec![] }
@@ -16,14 +16,14 @@ pub fn check(open: &mut dyn FnMut(bool) -> Box<dyn Store>) {
     let mut store = open(true);
     assert_eq!(store.load().unwrap().serial, Serial(0), "a new store has serial 0");
 
-    let serial = store.commit(&[put("a", "1"), put("b", "2"), put("a", "3")]).unwrap();
+    let serial = store.commit(Epoch(1), &[put("a", "1"), put("b", "2"), put("a", "3")]).unwrap();
     assert_eq!(serial, Serial(3), "each batch has its own serial");
     assert_eq!(store.get(&Key::new(Space::Instance, "a")).unwrap().as_deref(), Some("3"));
     assert_eq!(store.get(&Key::new(Space::Instance, "z")).unwrap(), None);
 
     let archived =
         Batch { puts: vec![(Key::new(Space::Archive, "1"), "old".into())], ..Batch::default() };
-    store.commit(&[delete("b"), archived]).unwrap();
+    store.commit(Epoch(1), &[delete("b"), archived]).unwrap();
     drop(store);
 
     let mut store = open(false);

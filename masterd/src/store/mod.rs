@@ -15,7 +15,7 @@
 pub mod conformance;
 pub mod sqlite;
 
-use roost_proto::ids::Serial;
+use roost_proto::ids::{Epoch, Serial};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -125,6 +125,29 @@ impl Batch {
     }
 }
 
+/// Where a log ends: the larger, the newer. Two logs that hold the same position agree on everything
+/// before it, because a leadership (an epoch) gives each serial at most once.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Position {
+    pub epoch: Epoch,
+    pub serial: Serial,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "serial {} of epoch {}", self.serial, self.epoch)
+    }
+}
+
+/// A batch with its place in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Position,
+    pub batch: Batch,
+}
+
 /// Everything in a store but the archive.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
@@ -161,6 +184,9 @@ pub enum StoreError {
         path = path.display()
     )]
     Damaged { path: PathBuf, detail: String },
+    /// What is to be added does not follow what is there.
+    #[error("{path} ends with {have}, and {next} does not follow it", path = path.display())]
+    Gap { path: PathBuf, have: Position, next: Position },
     /// There is none.
     #[error("{path} does not exist: this node holds no cluster configuration", path = path.display())]
     Missing { path: PathBuf },
@@ -177,9 +203,9 @@ pub trait Store: Send {
     /// Everything but the archive.
     fn load(&mut self) -> Result<Contents, StoreError>;
 
-    /// Makes the batches durable, together. Returns the serial of the last; the others have the
-    /// ones before it, in order. On an error nothing was changed.
-    fn commit(&mut self, batches: &[Batch]) -> Result<Serial, StoreError>;
+    /// Makes the batches durable, together, as commits of the leadership `epoch`. Returns the serial
+    /// of the last; the others have the ones before it, in order. On an error nothing was changed.
+    fn commit(&mut self, epoch: Epoch, batches: &[Batch]) -> Result<Serial, StoreError>;
 
     /// What happened after `serial`.
     fn since(&mut self, serial: Serial) -> Result<Since, StoreError>;
@@ -192,4 +218,30 @@ pub trait Store: Send {
 
     /// All documents of a space, in the order of their ids.
     fn scan(&mut self, space: Space) -> Result<Vec<(String, String)>, StoreError>;
+
+    /// Its log, if others are to keep copies of it. A store that is shared has none.
+    fn log(&mut self) -> Option<&mut dyn Log> {
+        None
+    }
+}
+
+/// The log of a store that is copied to other machines.
+pub trait Log {
+    /// Where it ends.
+    fn position(&mut self) -> Result<Position, StoreError>;
+
+    /// The epoch of the commit with this serial; `None` if the log does not reach back to it, or
+    /// not yet.
+    fn epoch_of(&mut self, serial: Serial) -> Result<Option<Epoch>, StoreError>;
+
+    /// The commits after `serial`, oldest first, about `limit` bytes of them but at least one if
+    /// there is one. `None`: the log does not reach back that far.
+    fn entries(&mut self, serial: Serial, limit: usize) -> Result<Option<Vec<Entry>>, StoreError>;
+
+    /// Makes commits of another machine durable here, together. They must follow the log's end
+    /// without a gap.
+    fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+
+    /// What [`Log::copy_to`] needs, from a thread of its own while commits go on.
+    fn file(&self) -> PathBuf;
 }

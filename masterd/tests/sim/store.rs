@@ -4,7 +4,7 @@ use super::hands::{Crash, When};
 use roost_masterd::jobs::journal::{StoredPlan, parse_id};
 use roost_masterd::store::sqlite::SqliteStore;
 use roost_masterd::store::{Batch, Contents, Key, Since, Space, Store, StoreError};
-use roost_proto::ids::{JobId, Serial};
+use roost_proto::ids::{Epoch, JobId, Serial};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
@@ -81,7 +81,7 @@ impl Store for CrashingStore {
         self.inner()?.load()
     }
 
-    fn commit(&mut self, batches: &[Batch]) -> Result<Serial, StoreError> {
+    fn commit(&mut self, epoch: Epoch, batches: &[Batch]) -> Result<Serial, StoreError> {
         let ledger = self.ledger.clone();
         let mut entries = ledger.entries();
         if let Some(watcher) = &mut entries.watcher {
@@ -107,13 +107,13 @@ impl Store for CrashingStore {
                 self.crash.happen();
             }
             Some((_, When::After)) => {
-                self.inner()?.commit(batches)?;
+                self.inner()?.commit(epoch, batches)?;
                 self.inner = None;
                 self.crash.happen();
             }
             None => {}
         }
-        self.inner()?.commit(batches)
+        self.inner()?.commit(epoch, batches)
     }
 
     fn since(&mut self, serial: Serial) -> Result<Since, StoreError> {
