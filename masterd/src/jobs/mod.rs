@@ -9,6 +9,7 @@
 //! what a step does is done by [`Hands`]. Everything in between — order, durability, undoing,
 //! driving on after a crash — is here, once, for all opcodes.
 
+mod carry_out;
 mod debris;
 mod drive;
 mod engine;
@@ -17,8 +18,10 @@ mod hooks;
 pub mod journal;
 pub mod locks;
 pub mod plan;
+mod prepare;
 mod queue;
 mod recover;
+mod step;
 
 pub use engine::{CancelReply, Engine};
 pub use entry::JobEntry;

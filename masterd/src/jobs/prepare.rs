@@ -1,0 +1,211 @@
+//! Preparing an opcode: dependencies, locks, facts, plan, and the first journal entry.
+//!
+//! Nothing has been done until this is over, so whatever goes wrong here needs no undoing.
+
+use super::carry_out::Run;
+use super::drive::Ended;
+use super::engine::Engine;
+use super::entry::JobEntry;
+use super::journal::{StoredPlan, cursor_body, cursor_key, plan_key};
+use super::locks::{Held, LockSet};
+use super::plan::{Cursor, Plan};
+use super::{Facts, PlanInput};
+use crate::clock;
+use crate::state::Commit;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::JobId;
+use roost_proto::job::JobStatus;
+use roost_proto::opcodes::OpInput;
+use std::sync::Arc;
+
+/// How often planning starts over because the world changed while it waited for locks.
+const REPLANS: usize = 10;
+
+/// Randomness and time for planning.
+struct Ids;
+
+impl super::IdSource for Ids {
+    fn uuid(&mut self) -> uuid::Uuid {
+        #[allow(clippy::disallowed_methods, reason = "this is the id source")]
+        uuid::Uuid::new_v4()
+    }
+
+    fn now(&mut self) -> f64 {
+        clock::seconds()
+    }
+}
+
+impl Engine {
+    /// Dependencies, locks, facts, plan, first journal entry.
+    pub(super) async fn prepare<'a>(
+        &'a self,
+        entry: &'a Arc<JobEntry>,
+        op: usize,
+    ) -> std::result::Result<(Run<'a>, Held, Cursor), Ended> {
+        let input = entry.input(op).map_err(Ended::Failed)?;
+        entry.update(|record| {
+            record.ops[op].status = JobStatus::Waiting;
+            record.ops[op].start_timestamp = Some(clock::now());
+        });
+        self.await_dependencies(entry.id, &input).await?;
+        let (held, plan) = self.plan_under_locks(entry, op, &input).await.map_err(Ended::Failed)?;
+        entry.set_progress(None);
+        entry.update(|record| {
+            record.ops[op].status = JobStatus::Running;
+            record.ops[op].exec_timestamp = Some(clock::now());
+        });
+        for line in &plan.say {
+            entry.say(op, line);
+        }
+        if input.common.dry_run {
+            entry.say(op, "dry-run mode requested, not actually executing the operation");
+            for step in plan.before.iter().chain(&plan.after) {
+                entry.say(op, format!("would do: {}", step.name));
+            }
+            let plan = Plan { result: plan.result.clone(), ..Plan::default() };
+            let run = Run { engine: self, entry, op, plan: Arc::new(plan), resumed: false };
+            let cursor = Cursor::start(run.plan.result.clone());
+            return Ok((run, held, cursor));
+        }
+        let run = Run { engine: self, entry, op, plan, resumed: false };
+        let cursor = Cursor::start(run.plan.result.clone());
+        if !run.plan.before.is_empty() || !run.plan.after.is_empty() {
+            let stored = StoredPlan::new(&run.plan, held.set());
+            let body = serde_json::to_string(&stored)
+                .map_err(|e| Ended::Failed(Error::internal(format!("unstorable plan: {e}"))))?;
+            let commit = Commit {
+                puts: vec![
+                    entry.document(),
+                    (plan_key(entry.id, op), body),
+                    (cursor_key(entry.id, op), cursor_body(&cursor)),
+                ],
+                ..Commit::default()
+            };
+            self.0.store(commit).await.map_err(|e| Ended::Failed(e.into()))?;
+        }
+        Ok((run, held, cursor))
+    }
+
+    /// Waits for the jobs this opcode depends on, and looks at how they ended.
+    async fn await_dependencies(
+        &self,
+        job: JobId,
+        input: &OpInput,
+    ) -> std::result::Result<(), Ended> {
+        for (other, accepted) in &input.common.depends {
+            let id = JobId(other.unsigned_abs());
+            let failed = |text: String| Err(Ended::Failed(Error::generic(text)));
+            if id == job {
+                return failed("Job can't depend on itself".into());
+            }
+            let status = match self.0.entry(id) {
+                Some(entry) => {
+                    let mut changed = entry.watch();
+                    loop {
+                        let status = entry.status();
+                        if status.is_final() {
+                            break status;
+                        }
+                        if changed.changed().await.is_err() {
+                            break entry.status();
+                        }
+                    }
+                }
+                None => match self.archived(id).await {
+                    Ok(Some(record)) => record.status(),
+                    Ok(None) => {
+                        return failed(format!("Dependency error: job {id} does not exist"));
+                    }
+                    Err(error) => return Err(Ended::Failed(error)),
+                },
+            };
+            if accepted.is_empty() || accepted.contains(&status) {
+                continue;
+            }
+            if status == JobStatus::Canceled {
+                return Err(Ended::Canceled);
+            }
+            let words: Vec<_> = accepted.iter().map(|s| s.as_str()).collect();
+            return failed(format!(
+                "Dependency job {id} finished with status '{status}', not one of '{}' as required",
+                words.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes the locks, asks the nodes, decides. Locks are computed on a snapshot; if the newest
+    /// one wants others after they were granted, they are given back and it starts over.
+    async fn plan_under_locks(
+        &self,
+        entry: &Arc<JobEntry>,
+        op: usize,
+        input: &OpInput,
+    ) -> Result<(Held, Arc<Plan>)> {
+        let planner = &self.0.planner;
+        let mut wanted = planner.locks(input, &self.0.state.config())?;
+        for _ in 0..REPLANS {
+            let held = self.acquire(entry, op, &wanted).await;
+            let config = self.0.state.config();
+            let again = planner.locks(input, &config)?;
+            if !held.set().covers(&again) {
+                wanted = again;
+                continue;
+            }
+            let facts = self.gather(planner.questions(input, &config)?).await;
+            // One plan at a time: each must see what the others are about to take.
+            let mut active = self.0.active.lock().await;
+            let config = self.0.state.config();
+            let plans: Vec<_> = active.values().cloned().collect();
+            let plan = planner.plan(&mut PlanInput {
+                op: input,
+                job: entry.id,
+                config: &config,
+                facts: &facts,
+                active: &plans,
+                ids: &mut Ids,
+            })?;
+            let plan = Arc::new(plan);
+            active.insert((entry.id, op), plan.clone());
+            return Ok((held, plan));
+        }
+        Err(Error::wrong_state(
+            "What this operation must lock changed again and again while it waited, please retry",
+        ))
+    }
+
+    async fn acquire(&self, entry: &Arc<JobEntry>, op: usize, wanted: &LockSet) -> Held {
+        let priority = entry.record().ops[op].priority;
+        let waiting = |name: &super::locks::LockName, holders: &[JobId]| {
+            let holders: Vec<_> = holders.iter().map(|job| format!("job {job}")).collect();
+            let text = format!("{name}, held by {}", holders.join(", "));
+            entry.update_progress(|p| p.waits_for = Some(text));
+        };
+        self.0.locks.acquire(entry.id, priority, wanted, waiting).await
+    }
+
+    /// Asks nodes, in parallel.
+    async fn gather(
+        &self,
+        questions: Vec<(roost_proto::ids::NodeId, roost_proto::node::Question)>,
+    ) -> Facts {
+        let mut asking = tokio::task::JoinSet::new();
+        for (place, (node, question)) in questions.into_iter().enumerate() {
+            let hands = self.0.hands.clone();
+            asking.spawn(async move {
+                let answer = hands.ask(node, &question).await;
+                (place, node, question, answer)
+            });
+        }
+        let mut answers: Vec<_> = asking.join_all().await;
+        answers.sort_by_key(|(place, ..)| *place);
+        let answers =
+            answers.into_iter().map(|(_, node, question, answer)| (node, question, answer));
+        Facts {
+            answers: answers.collect(),
+            seen: self.0.hands.seen(),
+            joined: self.0.hands.joined(),
+            debris: self.debris(),
+        }
+    }
+}
