@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod choices;
 pub mod error;
 pub mod ids;
+pub mod import;
 pub mod init;
 pub mod job;
 pub mod keyval;
