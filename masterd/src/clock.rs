@@ -1,9 +1,9 @@
-//! The only reader of the wall clock.
+//! The only reader of the wall clock, and of the one that runs while the machine sleeps.
 //!
 //! Planning must be repeatable, so time is an input of it; whoever needs the time asks here.
 
 use roost_proto::job::Timestamp;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Microseconds since 1970.
 pub fn micros() -> u64 {
@@ -21,4 +21,10 @@ pub fn now() -> Timestamp {
 /// Seconds since 1970, as configuration objects note it.
 pub fn seconds() -> f64 {
     micros() as f64 / 1e6
+}
+
+/// Time since the machine started, with the time it slept. For leases: others count on.
+pub fn since_boot() -> Duration {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    Duration::from(now.expect("every Linux since 2.6.39 has this clock"))
 }

@@ -20,4 +20,5 @@ pub mod paths;
 pub mod query;
 pub mod rpc;
 pub mod status;
+pub mod store;
 pub mod units;

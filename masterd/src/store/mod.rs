@@ -9,10 +9,12 @@
 //! driven by one thread (see [`crate::state`]), which hands over several batches at once: they
 //! become durable together, at the price of one.
 //!
-//! Implementations: [`sqlite`]. All pass [`conformance`].
+//! Implementations: [`sqlite`], [`etcd`]. All pass [`conformance`]. Which one: [`settings`].
 
 #[cfg(test)]
 pub mod conformance;
+pub mod etcd;
+pub mod settings;
 pub mod sqlite;
 
 use roost_proto::ids::{Epoch, Serial};
@@ -193,6 +195,24 @@ pub enum StoreError {
     /// There is one already.
     #[error("{path} exists already", path = path.display())]
     Exists { path: PathBuf },
+    /// Another masterd leads now, or nobody does.
+    #[error("this masterd does not lead any more ({detail}): nothing was stored")]
+    NotLeader { detail: String },
+    /// It leads no more, and what became of its last commit only the next leader will see.
+    #[error(
+        "etcd at {endpoints} did not say in time whether it stored the change, and this masterd \
+         does not lead any more: look at the cluster before trying again"
+    )]
+    Undecided { endpoints: String },
+    /// Nobody answers.
+    #[error(
+        "etcd at {endpoints} does not answer ({detail}): check that most of its members run and \
+         that this node reaches them"
+    )]
+    Unavailable { endpoints: String, detail: String },
+    /// It answers that it will not.
+    #[error("etcd at {endpoints} refuses: {detail}")]
+    Refused { endpoints: String, detail: String },
     /// The database could not do it: disk full, no permission, …
     #[error("{path}: {detail}", path = path.display())]
     Failed { path: PathBuf, detail: String },
