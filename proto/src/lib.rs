@@ -17,6 +17,7 @@ pub mod objects;
 pub mod opcodes;
 pub mod params;
 pub mod paths;
+pub mod protocol;
 pub mod query;
 pub mod rpc;
 pub mod status;

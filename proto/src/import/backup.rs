@@ -10,7 +10,17 @@ use serde::{Deserialize, Serialize};
 /// The format this version writes, and the newest it reads.
 pub const BACKUP_FORMAT: u32 = 1;
 
-/// A backup. `S` is a space's word.
+/// Other files of the data directory that make a master: Ganeti's names.
+pub const KEPT_FILES: &[&str] = &[
+    "hmac.key",
+    "cluster-domain-secret",
+    "rapi.pem",
+    "rapi/users",
+    "spice.pem",
+    "spice-ca.pem",
+];
+
+/// A backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Backup {
     /// See [`BACKUP_FORMAT`]. Also how such a file is known.
@@ -43,7 +53,7 @@ pub struct KeptFiles {
     pub authority_key: String,
     pub certificate: String,
     pub key: String,
-    /// Others, by their name in the data directory: the key of confd, that of the REST gateway, …
+    /// Of [`KEPT_FILES`], those there are.
     #[serde(default)]
     pub others: std::collections::BTreeMap<String, String>,
 }

@@ -22,7 +22,7 @@ mod support;
 mod tests;
 mod upgrade;
 
-pub use backup::{BACKUP_FORMAT, Backup, Document, KeptFiles};
+pub use backup::{BACKUP_FORMAT, Backup, Document, KEPT_FILES, KeptFiles};
 pub use report::{Counts, Report};
 pub use settings::{BackupImport, GanetiImport, ImportSpec};
 pub use strict::strict;
