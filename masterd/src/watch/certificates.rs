@@ -1,0 +1,346 @@
+//! Certificates do not end by accident, and nodes that were away catch up.
+//!
+//! ```text
+//!   what a node reports                         what is done
+//!   ─────────────────────────────────────────   ──────────────────────────────────────────
+//!   trusts other authorities than it should     copied to it (derived: nothing can be lost)
+//!   has another content of a shared secret      copied to it
+//!   certificate of a former authority, or not
+//!   the one it was given, or less than a        job: new certificates for these nodes
+//!   third of its life left
+//!   every node has and knows everything new     job: former certificates are forgotten
+//! ```
+//!
+//! What a node reported once holds while it is away: it does not go back by itself. A node nobody
+//! has heard of since masterd started is waited for.
+
+use crate::config::{Config, candidate_certs};
+use crate::jobs::{Engine, Hands, StepId};
+use crate::nodes::{NodeView, Nodes};
+use crate::pki::{self, Said};
+use crate::state::State;
+use crate::{authority, clock, secrets};
+use roost_proto::error::Result;
+use roost_proto::ids::{JobId, NodeId};
+use roost_proto::node::{Action, CryptoAction, CryptoReport};
+use roost_proto::objects::{Crypto, Node};
+use roost_proto::opcodes::{ClusterRenewCrypto, Common, OpInput};
+use roost_proto::secrets::SecretFile;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked at.
+const AGAIN: Duration = Duration::from_secs(5);
+/// A node whose renewal was tried is let be for this long, seconds.
+const PAUSE: f64 = 60.0;
+/// Steps of ours have numbers far above those of the other reconciler's.
+const FIRST_ROUND: usize = 1 << 30;
+
+/// How all nodes should be equipped.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    /// Ganeti's fingerprints.
+    trusted: Vec<String>,
+    /// The name of the authority that signs now.
+    issuer: String,
+    /// SHA-256 of the list of candidates' certificates.
+    candidates: String,
+    /// Version and SHA-256 of each secret.
+    secrets: BTreeMap<SecretFile, (String, String)>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq)]
+struct Todo {
+    trust: Vec<NodeId>,
+    write: Vec<(NodeId, SecretFile)>,
+    renew: Vec<NodeId>,
+    /// Nobody needs anything former any more.
+    forget: bool,
+}
+
+/// Runs until `shutdown`.
+pub async fn run(state: State, nodes: Nodes, engine: Engine, shutdown: CancellationToken) {
+    let mut watcher = Watcher {
+        state,
+        nodes,
+        engine,
+        tried: HashMap::new(),
+        round: FIRST_ROUND,
+        known: None,
+        wanted: Wanted::default(),
+    };
+    loop {
+        if let Err(error) = watcher.look().await {
+            tracing::warn!(%error, "certificates cannot be looked after");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+struct Watcher {
+    state: State,
+    nodes: Nodes,
+    engine: Engine,
+    /// When a node's renewal was tried last.
+    tried: HashMap<NodeId, f64>,
+    round: usize,
+    /// For which settings `wanted` was computed.
+    known: Option<Crypto>,
+    wanted: Wanted,
+}
+
+impl Watcher {
+    async fn look(&mut self) -> Result<()> {
+        let config = self.state.config();
+        let crypto = &config.cluster.crypto;
+        if crypto.authorities.is_empty() || self.is_at_work() {
+            return Ok(());
+        }
+        if self.known.as_ref() != Some(crypto) {
+            authority::settle(&self.state).await?;
+            self.wanted = self.wanted_of(&config).await?;
+            self.known = Some(crypto.clone());
+        }
+        self.wanted.candidates = pki::sha256(candidate_certs(&config.cluster).as_bytes());
+        let now = clock::seconds();
+        let mut todo = todo(&config, &self.wanted, &self.nodes.observed().all(), now);
+        for node in std::mem::take(&mut todo.trust) {
+            let authorities = crypto.authorities.clone();
+            self.copy(&config, node, CryptoAction::Trust { authorities, candidates: None }).await;
+        }
+        for (node, file) in std::mem::take(&mut todo.write) {
+            let Some((version, _)) = self.wanted.secrets.get(&file) else { continue };
+            let version = version.clone();
+            self.copy(&config, node, CryptoAction::Write { file, version, content: None }).await;
+        }
+        self.tried.retain(|_, then| now - *then < PAUSE);
+        todo.renew.retain(|node| !self.tried.contains_key(node));
+        if !todo.renew.is_empty() {
+            self.tried.extend(todo.renew.iter().map(|node| (*node, now)));
+            let nodes = todo.renew.iter().map(|node| config.node_name(*node)).collect();
+            let op =
+                ClusterRenewCrypto { node_certificates: true, nodes, ..ClusterRenewCrypto::new() };
+            self.submit(op).await;
+        } else if todo.forget {
+            let op = ClusterRenewCrypto { forget_former: true, ..ClusterRenewCrypto::new() };
+            self.submit(op).await;
+        }
+        Ok(())
+    }
+
+    async fn wanted_of(&self, config: &Config) -> Result<Wanted> {
+        let crypto = &config.cluster.crypto;
+        let mut wanted = Wanted::default();
+        for pem in &crypto.authorities {
+            wanted.trusted.push(pki::fingerprint(pem)?);
+        }
+        if let Some(first) = crypto.authorities.first() {
+            wanted.issuer = Said::of(first)?.subject;
+        }
+        for (file, version) in &crypto.secrets {
+            let content = secrets::content(&self.state, version).await?;
+            let digest = pki::sha256(content.as_bytes());
+            wanted.secrets.insert(*file, (version.clone(), digest));
+        }
+        Ok(wanted)
+    }
+
+    /// A job about certificates is under way: it knows best.
+    fn is_at_work(&self) -> bool {
+        let ours = |input: &serde_json::Value| input["OP_ID"] == "OP_CLUSTER_RENEW_CRYPTO";
+        let jobs = self.engine.jobs();
+        let mut open = jobs.iter().filter(|job| !job.status().is_final());
+        open.any(|job| job.record().ops.iter().any(|op| ours(&op.input)))
+    }
+
+    async fn copy(&mut self, config: &Config, node: NodeId, action: CryptoAction) {
+        self.round += 1;
+        // No job has number 0; with the epoch no copy is ever taken for an earlier one.
+        let op = usize::try_from(self.nodes.epoch().0).unwrap_or(usize::MAX);
+        let id = StepId { job: JobId(0), op, step: self.round, undo: false };
+        let what = format!("{action:?}");
+        let copied = self.nodes.run(id, node, &Action::Crypto(action), &|_| {}).await;
+        let name = config.node_name(node);
+        match copied {
+            Ok(_) => tracing::info!(node = %name, what, "a node was brought up to date"),
+            Err(error) => tracing::warn!(node = %name, what, %error, "a node stays out of date"),
+        }
+        self.nodes.forget(JobId(0));
+    }
+
+    async fn submit(&self, op: ClusterRenewCrypto) {
+        let nodes = op.nodes.join(", ");
+        let why = if op.forget_former { "all nodes have new certificates" } else { "renewal" };
+        let input = OpInput { common: Common::default(), op: op.into() };
+        for submitted in self.engine.submit(vec![vec![input]], true).await {
+            match submitted {
+                Ok(job) => tracing::info!(%job, nodes, why, "certificates are looked after"),
+                Err(error) => tracing::warn!(%error, nodes, why, "no job could be submitted"),
+            }
+        }
+    }
+}
+
+/// Compares what nodes report with what should be. Pure.
+fn todo(config: &Config, wanted: &Wanted, seen: &HashMap<NodeId, Arc<NodeView>>, now: f64) -> Todo {
+    let mut todo = Todo { forget: config.cluster.crypto.overlaps(), ..Todo::default() };
+    for node in config.nodes.values() {
+        let view = seen.get(&node.uuid);
+        let Some(report) = view.and_then(|view| view.report.crypto.as_ref()) else {
+            todo.forget = false;
+            continue;
+        };
+        let renew = needs_certificate(config, wanted, node.uuid, report, now);
+        let trusts = report.trusted == wanted.trusted;
+        if renew || !trusts || report.candidates != wanted.candidates {
+            todo.forget = false;
+        }
+        if node.offline || !view.is_some_and(|view| view.up) {
+            continue;
+        }
+        if !trusts {
+            todo.trust.push(node.uuid);
+        }
+        for (file, (_, digest)) in &wanted.secrets {
+            if holds(node, *file) && report.secrets.get(file) != Some(digest) {
+                todo.write.push((node.uuid, *file));
+            }
+        }
+        if renew {
+            todo.renew.push(node.uuid);
+        }
+    }
+    todo.renew.sort();
+    todo
+}
+
+/// Whether a node is to have a secret.
+fn holds(node: &Node, file: SecretFile) -> bool {
+    file.is_everywhere() || node.master_candidate
+}
+
+fn needs_certificate(
+    config: &Config,
+    wanted: &Wanted,
+    node: NodeId,
+    report: &CryptoReport,
+    now: f64,
+) -> bool {
+    let given = config.cluster.crypto.certs.get(&node);
+    let third = (report.expires - report.begins) / 3.0;
+    report.issuer != wanted.issuer
+        || given.is_some_and(|given| *given != report.fingerprint)
+        || report.expires - now < third
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{NOW, Site, node_id};
+
+    fn site() -> (Site, Wanted) {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        site.cluster(|c| c.crypto.authorities = vec!["NEW".into()]);
+        let secrets = [
+            (SecretFile::ConfdHmacKey, ("v".to_owned(), "d".to_owned())),
+            (SecretFile::RapiCertificate, ("w".to_owned(), "e".to_owned())),
+        ];
+        let wanted = Wanted {
+            trusted: vec!["A".into()],
+            issuer: "CN=new".into(),
+            candidates: "list".into(),
+            secrets: secrets.into(),
+        };
+        for name in ["node1", "node2", "node3"] {
+            let view = site.facts.seen.entry(node_id(name)).or_default();
+            let view = Arc::make_mut(view);
+            view.up = true;
+            view.report.crypto = Some(CryptoReport {
+                fingerprint: format!("FP {name}"),
+                issuer: "CN=new".into(),
+                begins: NOW,
+                expires: NOW + 900.0,
+                trusted: vec!["A".into()],
+                candidates: "list".into(),
+                secrets: [
+                    (SecretFile::ConfdHmacKey, "d".to_owned()),
+                    (SecretFile::RapiCertificate, "e".to_owned()),
+                ]
+                .into(),
+                ..CryptoReport::default()
+            });
+        }
+        (site, wanted)
+    }
+
+    fn change(site: &mut Site, name: &str, change: impl FnOnce(&mut CryptoReport)) {
+        let view = site.facts.seen.get_mut(&node_id(name)).unwrap();
+        change(Arc::make_mut(view).report.crypto.as_mut().unwrap());
+    }
+
+    fn of(site: &Site, wanted: &Wanted, now: f64) -> Todo {
+        todo(&site.config, wanted, &site.facts.seen, now)
+    }
+
+    #[test]
+    fn nothing_is_done_when_all_is_well() {
+        let (site, wanted) = site();
+        assert_eq!(of(&site, &wanted, NOW), Todo::default());
+        assert_eq!(of(&site, &wanted, NOW + 599.0), Todo::default());
+    }
+
+    #[test]
+    fn certificates_are_renewed_in_the_last_third_of_their_life() {
+        let (mut site, wanted) = site();
+        change(&mut site, "node2", |report| report.expires = NOW + 1800.0);
+        let mut late = [node_id("node1"), node_id("node3")];
+        late.sort();
+        assert_eq!(of(&site, &wanted, NOW + 601.0).renew, late);
+        change(&mut site, "node2", |report| report.issuer = "CN=old".into());
+        assert_eq!(of(&site, &wanted, NOW).renew, [node_id("node2")]);
+        change(&mut site, "node2", |report| report.issuer = "CN=new".into());
+        site.cluster(|c| {
+            c.crypto.certs = [(node_id("node2"), "given".into())].into();
+        });
+        assert_eq!(of(&site, &wanted, NOW).renew, [node_id("node2")], "not the one it was given");
+    }
+
+    #[test]
+    fn who_was_away_is_brought_up_to_date() {
+        let (mut site, wanted) = site();
+        change(&mut site, "node3", |report| {
+            report.trusted = vec!["Z".into()];
+            // node3 is no candidate: the gateway's key is not for it.
+            report.secrets = [(SecretFile::ConfdHmacKey, "old".to_owned())].into();
+        });
+        let todo = of(&site, &wanted, NOW);
+        assert_eq!(todo.trust, [node_id("node3")]);
+        assert_eq!(todo.write, [(node_id("node3"), SecretFile::ConfdHmacKey)]);
+        let view = site.facts.seen.get_mut(&node_id("node3")).unwrap();
+        Arc::make_mut(view).up = false;
+        assert_eq!(of(&site, &wanted, NOW), Todo::default(), "nobody could tell it");
+    }
+
+    #[test]
+    fn former_certificates_go_when_no_node_needs_them() {
+        let (mut site, wanted) = site();
+        site.cluster(|c| c.crypto.authorities.push("OLD".into()));
+        assert!(of(&site, &wanted, NOW).forget);
+        // Away, but it was seen with everything new.
+        let view = site.facts.seen.get_mut(&node_id("node3")).unwrap();
+        Arc::make_mut(view).up = false;
+        assert!(of(&site, &wanted, NOW).forget);
+        change(&mut site, "node3", |report| report.candidates = "old list".into());
+        assert!(!of(&site, &wanted, NOW).forget, "it would not obey the master");
+        site.facts.seen.remove(&node_id("node3"));
+        assert!(!of(&site, &wanted, NOW).forget, "nobody knows what it has");
+        site.node("node3", |node| node.offline = true);
+        assert!(!of(&site, &wanted, NOW).forget, "it may come back");
+    }
+}
