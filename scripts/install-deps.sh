@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build=(ca-certificates gcc libc6-dev make pkg-config)
-lab=(busybox-static curl iproute2 nftables openssh-client procps util-linux)
+lab=(busybox-static curl iproute2 iputils-arping nftables openssh-client procps util-linux)
 guest=(cpio dosfstools fdisk kmod mtools syslinux syslinux-common)
 virt=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev
   qemu-block-extra qemu-system-x86 qemu-utils seabios)

@@ -25,6 +25,7 @@ pub mod interrupt;
 pub mod job_follow;
 pub mod jobs;
 pub mod options;
+pub mod ping;
 pub mod resolve;
 pub mod selection;
 pub mod submit;

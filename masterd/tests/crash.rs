@@ -9,7 +9,7 @@ use roost_proto::job::JobStatus;
 use roost_proto::node::Action;
 use serde_json::{Value, json};
 use sim::answers::OS;
-use sim::compare;
+use sim::{compare, crypto};
 use sim::hands::{Faults, When};
 use sim::scenario::Step::{self, Do};
 use sim::scenario::{Scenario, check};
@@ -78,6 +78,11 @@ fn node1_offline(config: &Config) -> Vec<Change> {
     ]
 }
 
+/// Somebody took the cluster's address away.
+fn without_master_ip(world: &mut World) {
+    world.named("node1").addresses.clear();
+}
+
 fn web_to_node2(world: &mut World) {
     world.teleport(WEB, "node1", "node2");
 }
@@ -94,6 +99,11 @@ fn two_up() -> Vec<Step> {
     let mut other = create("sharedfile", json!({}));
     other["instance_name"] = "db.example.com".into();
     vec![Do(create("sharedfile", json!({}))), Do(other)]
+}
+
+/// A cluster whose certificates and secrets are known.
+fn equipped() -> Vec<Step> {
+    vec![Step::Config(crypto::configured), Step::World(crypto::equipped)]
 }
 
 fn remove_node(name: &str) -> Step {
@@ -281,7 +291,25 @@ scenarios! {
     cluster_config_query: vec![] =>
         op("CLUSTER_CONFIG_QUERY", json!({"output_fields": ["cluster_name"]}));
     cluster_rename: vec![] => op("CLUSTER_RENAME", json!({"name": "house.example.com"}));
-    cluster_post_init: vec![] => op("CLUSTER_POST_INIT", json!({}));
+    cluster_renew_certificates: equipped() =>
+        op("CLUSTER_RENEW_CRYPTO", json!({"node_certificates": true}));
+    cluster_renew_some_certificates: equipped() => op("CLUSTER_RENEW_CRYPTO",
+        json!({"node_certificates": true, "nodes": ["node2", "node3"]}));
+    cluster_renew_all: equipped() => op("CLUSTER_RENEW_CRYPTO", json!({
+        "new_cluster_certificate": true,
+        "new_secrets": ["hmac.key", "spice.pem", "spice-ca.pem"],
+        "given_secrets": {"rapi.pem": "version 3", "cluster-domain-secret": "version 4"},
+    }));
+    cluster_forget_former:
+        with(equipped(), Do(op("CLUSTER_RENEW_CRYPTO", json!({"new_cluster_certificate": true})))) =>
+        op("CLUSTER_RENEW_CRYPTO", json!({"forget_former": true}));
+    cluster_post_init: vec![Step::World(without_master_ip)] => op("CLUSTER_POST_INIT", json!({}));
+    cluster_activate_master_ip: vec![Step::World(without_master_ip)] =>
+        op("CLUSTER_ACTIVATE_MASTER_IP", json!({}));
+    cluster_activate_active_master_ip: vec![] => op("CLUSTER_ACTIVATE_MASTER_IP", json!({}));
+    cluster_deactivate_master_ip: vec![] => op("CLUSTER_DEACTIVATE_MASTER_IP", json!({}));
+    cluster_modify_master_ip: vec![] =>
+        op("CLUSTER_SET_PARAMS", json!({"master_netdev": "br1", "master_netmask": 24}));
     cluster_redist_conf: vec![] => op("CLUSTER_REDIST_CONF", json!({}));
     cluster_verify: up("sharedfile") => op("CLUSTER_VERIFY", json!({}));
     cluster_verify_config: up("sharedfile") => op("CLUSTER_VERIFY_CONFIG", json!({}));

@@ -5,7 +5,7 @@ use crate::blocking::blocking;
 use crate::host::Host;
 use crate::hypervisor::{AnyHypervisor, Attachment, Source};
 use crate::steps::{Memory, Reporter};
-use crate::{hooks, join, os, power, ssconf};
+use crate::{hooks, join, net, os, power, ssconf};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Action, GuestSpec, InstanceRef, Outcome};
@@ -163,6 +163,14 @@ impl Doer<'_> {
                 self.hypervisor(hypervisor)?.forget(&instance).await?;
                 self.guest(&instance, hypervisor).await
             }
+            Action::MasterIpUp { address } => {
+                let messages = net::master_ip::up(self.host, &address).await?;
+                Ok(Outcome { messages, ..Outcome::default() })
+            }
+            Action::MasterIpDown { address } => {
+                let messages = net::master_ip::down(self.host, &address).await?;
+                Ok(Outcome { messages, ..Outcome::default() })
+            }
             Action::Hooks { path, phase, env } => {
                 let hooks = hooks::run(&self.host.paths, &path, phase, &env).await?;
                 Ok(Outcome { hooks, ..Outcome::default() })
@@ -173,6 +181,7 @@ impl Doer<'_> {
                 self.host.enable_hypervisors();
                 Ok(Outcome::default())
             }
+            Action::Crypto(action) => nothing(crate::crypto::perform(self.host, action).await),
             Action::Delay { duration } => {
                 let duration = Duration::try_from_secs_f64(duration).map_err(|e| {
                     Error::wrong_input(format!("A delay of {duration} s cannot be kept: {e}"))

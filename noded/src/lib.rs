@@ -5,7 +5,7 @@
 //!                              │
 //!                  Run ► steps ► actions ─┐          what was done is remembered
 //!                  Ask ► questions ───────┤
-//!                  Watch ► watch ─────────┼─► hypervisor/ block/ os/ hooks/ facts/ ssconf
+//!                  Watch ► watch ─────────┼─► hypervisor/ block/ net/ os/ hooks/ facts/ ssconf
 //!                  Tunnel, Copy ──────────┴─► migrate/, block/
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod block;
 pub mod blocking;
 pub mod clock;
 pub mod credentials;
+pub mod crypto;
 pub mod daemon;
 pub mod durable;
 pub mod exec;
@@ -27,10 +28,13 @@ pub mod hypervisor;
 pub mod join;
 pub mod listener;
 pub mod migrate;
+pub mod net;
 pub mod os;
 pub mod peer;
 pub mod power;
 pub mod questions;
+pub mod renewal;
+pub mod secrets;
 pub mod server;
 pub mod ssconf;
 pub mod steps;

@@ -5,7 +5,7 @@ use crate::blocking::blocking;
 use crate::exec::Command;
 use crate::host::Host;
 use crate::steps::Reporter;
-use crate::{durable, facts, os};
+use crate::{durable, facts, net, os};
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Answer, Question};
 use roost_proto::objects::Disk;
@@ -37,6 +37,12 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             host.hypervisors.get(hypervisor)?.validate(&hvparams).await.map(|()| Answer::Done)
         }
         Question::MissingBridges { bridges } => Ok(Answer::Names(facts::missing_bridges(bridges))),
+        Question::IpAddress { ip, netdev, probe } => {
+            net::report(ip, &netdev, probe).await.map(Answer::IpAddress)
+        }
+        Question::Resolve { name, ipv6, netdev } => {
+            net::resolve(&name, ipv6, &netdev).await.map(Answer::Resolved)
+        }
         Question::Console { guest } => {
             let mut console = host.hypervisors.get(guest.hypervisor)?.console(&guest).await?;
             console.host.get_or_insert_with(|| host.identity.name.to_string());
@@ -46,6 +52,7 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             let report = facts::verify(host, hypervisors, storage, bridges).await?;
             Ok(Answer::Verify(Box::new(report)))
         }
+        Question::Crypto(question) => crate::crypto::answer(host, question).await.map(Answer::Crypto),
         Question::Volumes => Err(Error::environment(
             "Volumes cannot be listed on this node: this version does not use LVM",
         )),

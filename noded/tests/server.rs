@@ -365,6 +365,13 @@ impl rpc::join_server::Join for Gate {
             ssconf: [("cluster_name".to_owned(), "c.example.com\n".to_owned())].into(),
         }))
     }
+
+    async fn ping(
+        &self,
+        _: tonic::Request<rpc::PingRequest>,
+    ) -> Result<tonic::Response<rpc::PingReply>, tonic::Status> {
+        Ok(tonic::Response::new(rpc::PingReply { cluster: self.cluster.id.to_string() }))
+    }
 }
 
 #[tokio::test]

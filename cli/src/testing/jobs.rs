@@ -241,6 +241,43 @@ async fn small_cluster_commands() {
 }
 
 #[tokio::test]
+async fn the_cluster_gets_another_name() {
+    let master = FakeMaster::start()
+        .info(json!({"name": "c1"}))
+        .answer("OP_CLUSTER_RENAME", Ok(json!("house.example.com")));
+    let no = master.run_answering("gnt-cluster rename house", &["n"]).await;
+    assert_eq!((no.code, master.submitted().len()), (1, 0));
+    let yes = master.run_answering("gnt-cluster rename house", &["y"]).await;
+    assert_eq!(yes.out, "Cluster renamed from 'c1' to 'house.example.com'\n");
+    let no = master.run_answering("gnt-cluster deactivate-master-ip", &["n"]).await;
+    assert_eq!((no.code, master.submitted().len()), (1, 1));
+    assert_eq!(master.run("gnt-cluster deactivate-master-ip --yes").await.code, 0);
+    assert_eq!(master.submitted().len(), 1);
+}
+
+/// Some masterd answers on this machine, but the master is elsewhere, and silent there.
+#[tokio::test]
+async fn the_master_is_asked_and_nobody_else() {
+    let master = FakeMaster::start();
+    let paths = roost_proto::paths::Paths::new(master.environment().root);
+    std::fs::create_dir_all(paths.data_dir()).expect("directory");
+    let identity = r#"{"cluster": "a5c9f2f4-7a08-4c0c-9df9-e3a2d3bfca7a",
+        "node": "b5c9f2f4-7a08-4c0c-9df9-e3a2d3bfca7a", "name": "n1", "address": "127.0.0.1"}"#;
+    for (path, text) in [
+        (paths.identity(), identity),
+        (paths.ssconf("master_node"), "n2\n"),
+        (paths.ssconf("node_primary_ips"), "n1 127.0.0.1\nn2 127.0.0.1\n"),
+        (paths.ssconf("master_candidates_certs"), "x=AA:BB\n"),
+    ] {
+        std::fs::write(path, text).expect("written");
+    }
+    assert_eq!(master.run("gnt-cluster master-ping").await.code, 1);
+    assert_eq!(master.run("gnt-cluster getmaster").await.out, "n2\n");
+    std::fs::write(paths.ssconf("master_node"), "n1\n").expect("written");
+    assert_eq!(master.run("gnt-cluster master-ping").await.code, 0);
+}
+
+#[tokio::test]
 async fn without_a_cluster() {
     let ran = run_alone("gnt-instance list").await;
     assert_eq!(ran.code, 1);

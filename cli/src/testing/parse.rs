@@ -438,6 +438,9 @@ async fn cluster() {
                     "ipolicy": {"vcpu-ratio": 8.0}, "force": true}]),
         ),
         ("gnt-cluster redist-conf", json!([{"OP_ID": "OP_CLUSTER_REDIST_CONF"}])),
+        ("gnt-cluster activate-master-ip", json!([{"OP_ID": "OP_CLUSTER_ACTIVATE_MASTER_IP"}])),
+        ("gnt-cluster deactivate-master-ip", json!([{"OP_ID": "OP_CLUSTER_DEACTIVATE_MASTER_IP"}])),
+        ("gnt-cluster rename -f house", json!([{"OP_ID": "OP_CLUSTER_RENAME", "name": "house"}])),
         (
             "gnt-cluster verify -v --error-codes --no-nplus1-mem --no-hv-param-assessment -g blue \
              -I ENODEHV -I EINSTANCEDOWN --verify-ssh-clutter --debug-simulate-errors",

@@ -1,10 +1,12 @@
 //! Letting nodes in: one-time tokens, and the one service that asks for no certificate.
 
+use super::role::{Leading, Role};
+use crate::authority::Authority;
 use crate::clock;
 use crate::config::Config;
-use crate::nodes::{Joined, JoinedNodes};
-use crate::pki::{self, Pair};
-use crate::state::State;
+use crate::nodes::Joined;
+use crate::pki;
+use crate::tls::Tls;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roost_proto::error::{Error, Result};
@@ -13,20 +15,16 @@ use roost_proto::names::NodeName;
 use roost_proto::paths::JOIN_PORT;
 use roost_proto::rpc::master as mpb;
 use roost_proto::rpc::node as pb;
-use roost_proto::rpc::node::join_server::{Join, JoinServer};
+use roost_proto::rpc::node::join_server::Join;
 use roost_proto::status::to_status;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// How long a token is good for, seconds.
 const LIFETIME: u32 = 3600;
-/// A request is a name, a secret and a certificate request.
-const REQUEST_LIMIT: usize = 64 << 10;
 
 /// Tokens that were given out and not used yet: by the hash of their secret, so that whoever sees
 /// this memory cannot use one. Lost with the daemon, and no harm done.
@@ -36,7 +34,7 @@ pub struct Tokens(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     open: Mutex<HashMap<[u8; 32], Open>>,
-    pin: String,
+    tls: Tls,
 }
 
 #[derive(Clone, Debug)]
@@ -47,10 +45,9 @@ struct Open {
 }
 
 impl Tokens {
-    /// Tokens that pin the certificate (PEM) the join service shows.
-    pub fn new(certificate: &str) -> Result<Tokens> {
-        let pin = pki::pin(certificate)?;
-        Ok(Tokens(Arc::new(Inner { open: Mutex::new(HashMap::new()), pin })))
+    /// Tokens that pin the certificate the join service shows.
+    pub fn new(tls: Tls) -> Tokens {
+        Tokens(Arc::new(Inner { open: Mutex::new(HashMap::new()), tls }))
     }
 
     /// A token for a node of this name, reached at this address.
@@ -78,7 +75,7 @@ impl Tokens {
         })?;
         let json = serde_json::json!({
             "a": SocketAddr::new(master_ip, JOIN_PORT).to_string(),
-            "f": self.0.pin,
+            "f": pki::sha256(&self.0.tls.certificate()),
             "s": secret,
             "n": name,
         });
@@ -99,40 +96,40 @@ impl Tokens {
     }
 }
 
-struct Door {
-    tokens: Tokens,
-    state: State,
-    joined: JoinedNodes,
-    authority: Pair,
-}
+/// The service: open while this masterd leads.
+#[derive(Clone, Debug)]
+pub struct Door(pub Role);
 
 impl Door {
     async fn let_in(&self, request: pb::JoinRequest) -> Result<pb::JoinReply> {
-        let token = self.tokens.take(&request.secret, &request.name).ok_or_else(|| {
+        let Leading { tokens, joined: nodes, .. } = self.0.leading()?;
+        let state = self.0.state()?;
+        let token = tokens.take(&request.secret, &request.name).ok_or_else(|| {
             Error::wrong_input(
                 "This token is not valid (any more): each works once, for one hour, for one name; \
                  get a new one with 'gnt-node add' on the master",
             )
         })?;
-        let config = self.state.config();
+        let config = state.config();
         // A machine that comes back keeps its identity.
         #[allow(clippy::disallowed_methods, reason = "a new node's identifier comes from here")]
         let node = match config.node(&token.name) {
             Ok(known) => known.uuid,
             Err(_) => NodeId(uuid::Uuid::new_v4()),
         };
-        let certificate = pki::sign(&self.authority, node, &request.csr)?;
+        let authority = Authority::load(state).await?;
+        let certificate = authority.sign(node, &request.csr)?;
         let joined = Joined {
             name: token.name.to_string(),
             uuid: node,
             address: token.address.clone(),
             fingerprint: pki::fingerprint(&certificate)?,
         };
-        self.joined.add(&self.state, joined).await?;
+        nodes.add(state, joined).await?;
         tracing::info!(node = %token.name, address = token.address, "a node has joined");
         Ok(pb::JoinReply {
             certificate,
-            authority: self.authority.certificate.clone(),
+            authority: config.cluster.crypto.authorities.concat(),
             cluster: config.cluster.uuid.to_string(),
             node: node.to_string(),
             address: token.address,
@@ -155,31 +152,14 @@ impl Join for Door {
             }
         }
     }
-}
 
-/// Lets nodes in until `shutdown`. `own` is what this node proves itself with.
-pub async fn serve_join(
-    tokens: Tokens,
-    state: State,
-    joined: JoinedNodes,
-    authority: Pair,
-    own: &Pair,
-    address: IpAddr,
-    shutdown: CancellationToken,
-) -> Result<()> {
-    let place = SocketAddr::new(address, JOIN_PORT);
-    let failed = |e: tonic::transport::Error| {
-        let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-        Error::environment(format!("Cannot listen on {place} for nodes that join: {e}{source}"))
-    };
-    let tls = ServerTlsConfig::new().identity(Identity::from_pem(&own.certificate, &own.key));
-    let door = Door { tokens, state, joined, authority };
-    Server::builder()
-        .tls_config(tls)
-        .map_err(failed)?
-        .timeout(std::time::Duration::from_secs(30))
-        .add_service(JoinServer::new(door).max_decoding_message_size(REQUEST_LIMIT))
-        .serve_with_shutdown(place, shutdown.cancelled_owned())
-        .await
-        .map_err(failed)
+    async fn ping(
+        &self,
+        _: Request<pb::PingRequest>,
+    ) -> std::result::Result<Response<pb::PingReply>, Status> {
+        self.0.leading().map_err(|e| to_status(&e))?;
+        let state = self.0.state().map_err(|e| to_status(&e))?;
+        let cluster = state.config().cluster.uuid.to_string();
+        Ok(Response::new(pb::PingReply { cluster }))
+    }
 }

@@ -15,7 +15,7 @@ use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{DiskId, InstanceId, NicId, NodeId};
 use roost_proto::names::InstanceName;
-use roost_proto::node::Action;
+use roost_proto::node::{Action, CryptoAction, MasterIp};
 use roost_proto::objects::{Disk, Instance};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -67,8 +67,27 @@ fn leftover(config: &Config, node: NodeId, action: &Action) -> Option<Action> {
             let instance = instance.clone();
             (!disks.is_empty()).then_some(Action::DisksRemove { instance, disks })
         }
+        // The master's, or not: nobody else may have it, and no former address is wanted.
+        Action::MasterIpUp { address } => unless(!is_master_ip(config, node, address)),
+        Action::MasterIpDown { address } => unless(is_master_ip(config, node, address)),
+        // What was to be trusted or shared then is not what is now.
+        Action::Crypto(CryptoAction::Trust { .. }) => {
+            let authorities = config.cluster.crypto.authorities.clone();
+            let trust = CryptoAction::Trust { authorities, candidates: None };
+            Some(Action::Crypto(trust))
+        }
+        Action::Crypto(CryptoAction::Write { file, .. }) => {
+            let (file, version) = (*file, config.cluster.crypto.secrets.get(file)?.clone());
+            Some(Action::Crypto(CryptoAction::Write { file, version, content: None }))
+        }
         other => Some(other.clone()),
     }
+}
+
+/// Whether it is the cluster's address of today, and the node its master.
+fn is_master_ip(config: &Config, node: NodeId, address: &MasterIp) -> bool {
+    let today = node == config.master() && config.cluster.master_ip.parse() == Ok(address.ip);
+    today && config.cluster.master_netdev == address.netdev
 }
 
 /// The instance it is about, if it is about one.

@@ -18,7 +18,7 @@ mod policy;
 mod tags;
 mod test;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use context::Context;
 
@@ -62,12 +62,15 @@ macro_rules! operations {
 }
 
 operations! {
+    ClusterActivateMasterIp,
     ClusterConfigQuery,
+    ClusterDeactivateMasterIp,
     ClusterDestroy,
     ClusterPostInit,
     ClusterQuery,
     ClusterRedistConf,
     ClusterRename,
+    ClusterRenewCrypto,
     ClusterRepairDiskSizes,
     ClusterSetParams,
     ClusterVerify,
@@ -137,7 +140,16 @@ impl Planner for Operations {
         hooks::around(plan, input)
     }
 
+    fn is_opportunistic(&self, op: &OpInput) -> bool {
+        match &op.op {
+            OpCode::InstanceCreate(op) => op.opportunistic_locking,
+            OpCode::InstanceMultiAlloc(op) => op.opportunistic_locking,
+            _ => false,
+        }
+    }
+
     fn max_running(&self, config: &Config) -> usize {
-        config.cluster.max_running_jobs as usize
+        // A job that runs is tracked, so both limit the same.
+        config.cluster.max_running_jobs.min(config.cluster.max_tracked_jobs) as usize
     }
 }

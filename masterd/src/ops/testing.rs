@@ -10,7 +10,8 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::{DiskId, GroupId, InstanceId, JobId, NodeId};
 use roost_proto::names::{ClusterName, GroupName, InstanceName, NodeName};
 use roost_proto::node::{
-    Answer, BlockState, BlockStatus, GuestReport, GuestState, NodeReport, Question, VerifyReport,
+    Answer, BlockState, BlockStatus, GuestReport, GuestState, IpReport, NodeReport, Question,
+    VerifyReport,
 };
 use roost_proto::objects::{Cluster, Disk, Instance, LogicalId, Node, NodeGroup};
 use roost_proto::opcodes::OpInput;
@@ -238,6 +239,10 @@ pub fn verified(site: &mut Site, op: impl Into<OpInput>, change: impl Fn(&str, &
             }
             Question::Blocks { disks } => {
                 Answer::Blocks(disks.iter().map(|_| status(BlockState::Active)).collect())
+            }
+            Question::IpAddress { probe, .. } => {
+                let here = site.config.node(&node).expect("a node").uuid == site.config.master();
+                Answer::IpAddress(IpReport { here, answers: probe.then_some(!here) })
             }
             other => panic!("an unexpected question: {other:?}"),
         };

@@ -4,7 +4,8 @@ use super::world::{Data, World};
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{
-    Answer, BlockState, BlockStatus, ConsoleInfo, OsReport, Question, StorageUnit, VerifyReport,
+    Answer, BlockState, BlockStatus, ConsoleInfo, IpReport, OsReport, Question, ResolvedName,
+    StorageUnit, VerifyReport,
 };
 use roost_proto::objects::Disk;
 
@@ -12,6 +13,8 @@ use roost_proto::objects::Disk;
 pub const OS: &str = "debian";
 /// The bridges that every machine has.
 const BRIDGES: [&str; 3] = ["br0", "br1", "xen-br0"];
+/// What every name of a cluster stands for.
+pub const RENAMED: &str = "192.0.2.251";
 /// MiB that every storage has, and how much of it is free.
 const STORAGE: (u64, u64) = (1 << 20, 1 << 19);
 
@@ -67,6 +70,16 @@ impl World {
                     ..VerifyReport::default()
                 }))
             }
+            Question::IpAddress { ip, probe, .. } => {
+                let here = machine.addresses.contains_key(ip);
+                let answers = probe.then(|| self.has(*ip, Some(node)));
+                Answer::IpAddress(IpReport { here, answers })
+            }
+            Question::Resolve { name, .. } => {
+                let ip = RENAMED.parse().expect("an address");
+                let taken = self.has(ip, None);
+                Answer::Resolved(ResolvedName { name: name.clone(), ip, taken })
+            }
             Question::Volumes => Answer::Volumes(vec![]),
             Question::Storage { names, .. } => {
                 let (size, free) = STORAGE;
@@ -79,6 +92,7 @@ impl World {
                 };
                 Answer::Storage(names.iter().map(unit).collect())
             }
+            Question::Crypto(question) => Answer::Crypto(self.answer_crypto(node, question)?),
             Question::Space { .. } => Answer::Space(Some(STORAGE)),
             Question::Command { .. } => Answer::Command { code: 0, output: vec![] },
         })

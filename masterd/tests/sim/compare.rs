@@ -88,6 +88,7 @@ pub fn world(world: &World, config: &Config) -> Vec<String> {
     for (id, machine) in &world.machines {
         let name = &machine.name;
         line(format!("{name} dead {} left {}", machine.dead, machine.left));
+        line(format!("{name} crypto {:?}", machine.crypto));
         for (path, data) in &machine.files {
             line(format!("{name} file {path} {data:?}"));
         }
@@ -107,6 +108,9 @@ pub fn world(world: &World, config: &Config) -> Vec<String> {
         }
         for instance in machine.receiving.values() {
             line(format!("{name} receives {instance}"));
+        }
+        for (ip, place) in &machine.addresses {
+            line(format!("{name} address {ip} {place}"));
         }
         // What a machine knows of a cluster it is not part of is of no account.
         for (key, value) in machine.ssconf.iter().filter(|_| config.nodes.contains_key(id)) {
@@ -133,6 +137,7 @@ fn runs(instance: &Instance) -> bool {
 /// Where the machines are not as the configuration says.
 pub fn disagreements(config: &Config, world: &World) -> Vec<String> {
     let mut problems = world.violations.clone();
+    problems.extend(world.crypto_disagreements(config));
     let mut shared: BTreeMap<&str, _> = BTreeMap::new();
     for (id, machine) in &world.machines {
         let node = &machine.name;
@@ -190,6 +195,16 @@ pub fn disagreements(config: &Config, world: &World) -> Vec<String> {
         }
         if !machine.accepted.is_empty() || !machine.receiving.is_empty() {
             problem(format!("doors are open: {:?} {:?}", machine.accepted, machine.receiving));
+        }
+    }
+    // It may be nowhere: an administrator may want that.
+    let c = &config.cluster;
+    let right = (c.master_ip.clone(), format!("{}/{}", c.master_netdev, c.master_netmask));
+    for (id, machine) in &world.machines {
+        for (ip, place) in &machine.addresses {
+            if *id != c.master_node || (ip.to_string(), place.clone()) != right {
+                problems.push(format!("{} has the address {ip} on {place}", machine.name));
+            }
         }
     }
     let found: BTreeMap<&str, _> =

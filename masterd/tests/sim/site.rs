@@ -92,10 +92,15 @@ fn found() -> Site {
         changes
     });
     let mut world = World::default();
-    for node in site.config().nodes.values() {
+    let config = site.config();
+    for node in config.nodes.values() {
         let name = node.name.to_string();
         world.machines.insert(node.uuid, Machine { name, ..Machine::default() });
     }
+    let place = format!("{}/{}", config.cluster.master_netdev, config.cluster.master_netmask);
+    let master = world.machines.get_mut(&config.master()).expect("the master");
+    let ip = config.cluster.master_ip.parse().expect("an address");
+    master.addresses.insert(ip, place);
     let newcomer = Joined {
         name: NEWCOMER.into(),
         uuid: node_id(NEWCOMER),

@@ -13,6 +13,7 @@ use roost_proto::node::{
 };
 use roost_proto::objects::Disk;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// MiB of every machine, and what it needs for itself.
@@ -62,6 +63,9 @@ pub struct Machine {
     /// Disks that may be written over, by token.
     pub receiving: BTreeMap<String, InstanceId>,
     pub ssconf: BTreeMap<String, String>,
+    pub crypto: super::crypto::Equipment,
+    /// The master IP with its device, where it is here.
+    pub addresses: BTreeMap<IpAddr, String>,
     /// Has forgotten the cluster.
     pub left: bool,
 }
@@ -295,7 +299,23 @@ impl World {
                 }
                 Ok(Outcome::default())
             }
+            Action::Crypto(action) => {
+                self.apply_crypto(node, action)?;
+                Ok(Outcome::default())
+            }
             Action::Hooks { .. } | Action::Delay { .. } => Ok(Outcome::default()),
+            Action::MasterIpUp { address } => {
+                if self.has(address.ip, Some(node)) {
+                    return Err(wrong(format!("somebody else has {}", address.ip)));
+                }
+                let place = format!("{}/{}", address.netdev, address.netmask);
+                self.machine(node)?.addresses.insert(address.ip, place);
+                Ok(Outcome::default())
+            }
+            Action::MasterIpDown { address } => {
+                self.machine(node)?.addresses.remove(&address.ip);
+                Ok(Outcome::default())
+            }
             Action::SsconfWrite { values } => {
                 self.machine(node)?.ssconf = values.clone();
                 Ok(Outcome::default())
@@ -304,6 +324,7 @@ impl World {
                 let machine = self.machine(node)?;
                 machine.guests.clear();
                 machine.assembled.clear();
+                machine.addresses.clear();
                 Ok(Outcome::default())
             }
             Action::Leave => {
@@ -532,6 +553,12 @@ impl World {
         }
     }
 
+    /// Whether a machine but `except` answers to an address.
+    pub fn has(&self, ip: IpAddr, except: Option<NodeId>) -> bool {
+        let others = self.machines.iter().filter(|(id, m)| Some(**id) != except && !m.dead);
+        others.into_iter().any(|(_, machine)| machine.addresses.contains_key(&ip))
+    }
+
     /// The machine of a name.
     pub fn named(&mut self, name: &str) -> &mut Machine {
         let full = format!("{name}.example.com");
@@ -546,6 +573,7 @@ impl World {
         machine.assembled.clear();
         machine.accepted.clear();
         machine.receiving.clear();
+        machine.addresses.clear();
     }
 
     /// Moves a running guest behind everybody's back.

@@ -1,6 +1,8 @@
 //! What changes a node.
 
+use super::crypto::CryptoAction;
 use super::guest::{GuestNic, GuestSpec};
+use super::master_ip::MasterIp;
 use super::observation::GuestReport;
 use crate::choices::Hypervisor;
 use crate::ids::{InstanceId, NodeId};
@@ -96,10 +98,16 @@ pub enum Action {
     /// On the source, after the guest has left: nothing of it remains.
     GuestForget { instance: InstanceRef, hypervisor: Hypervisor },
 
+    /// Takes the master IP and tells the neighbours. Refused if another machine answers to it.
+    MasterIpUp { address: MasterIp },
+    /// Gives it up. Not having it is success.
+    MasterIpDown { address: MasterIp },
     /// Runs the hooks of a phase. Outcome: `hooks`.
     Hooks { path: String, phase: HookPhase, env: BTreeMap<String, String> },
     /// Writes `ssconf_<key>` files; all others of that kind are removed.
     SsconfWrite { values: BTreeMap<String, String> },
+    /// Certificates and shared secrets.
+    Crypto(CryptoAction),
     /// Does nothing for some seconds.
     Delay { duration: f64 },
     /// Restarts the machine, hard.

@@ -11,17 +11,23 @@
 //! are actions. They must therefore stay readable by the next version: new fields have defaults.
 
 mod action;
+mod crypto;
 mod guest;
+mod master_ip;
 mod observation;
 mod question;
+mod vote;
 
 pub use action::{
     Action, DiskRole, HookPhase, InstanceRef, MigrationMode, OsScript, Outcome, Progress,
     RebootKind,
 };
+pub use crypto::{Certified, CryptoAction, CryptoAnswer, CryptoQuestion, CryptoReport};
 pub use guest::{GuestDisk, GuestNic, GuestSpec, NetworkInfo};
+pub use master_ip::{IpReport, MasterIp, ResolvedName};
 pub use observation::{GuestReport, GuestState, NodeReport, Observation};
 pub use question::{
     Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, HookResult, OsReport,
     Question, StorageUnit, SyncStatus, VerifyReport, VolumeReport,
 };
+pub use vote::AloneNote;

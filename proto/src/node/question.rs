@@ -1,11 +1,14 @@
 //! What masterd wants to know of a node.
 
+use super::crypto::{CryptoAnswer, CryptoQuestion, CryptoReport};
 use super::guest::GuestSpec;
+use super::master_ip::{IpReport, ResolvedName};
 use super::observation::{GuestReport, NodeReport};
 use crate::choices::Hypervisor;
 use crate::objects::{Disk, ParamMap};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Reads something; changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,8 +38,16 @@ pub enum Question {
     Storage { storage_type: String, names: Vec<String> },
     /// Free and total MiB where a disk of this kind would be made. Answer: `space`.
     Space { disk: Box<Disk> },
+    /// About certificates and shared secrets. Answer: `crypto`.
+    Crypto(CryptoQuestion),
     /// Runs a shell command line as root. Answer: `command`.
     Command { command: String },
+    /// Whether the node has an address; with `probe` also whether another machine answers to it,
+    /// which takes a second when none does. `netdev` is where neighbours are asked. Answer:
+    /// `ip-address`.
+    IpAddress { ip: IpAddr, netdev: String, probe: bool },
+    /// What a name stands for, and whether somebody has that address. Answer: `resolved`.
+    Resolve { name: String, ipv6: bool, netdev: String },
     /// Writes a file as root. Answer: `done`.
     PutFile { path: String, mode: u32, content: Vec<u8> },
 }
@@ -58,6 +69,9 @@ pub enum Answer {
     Storage(Vec<StorageUnit>),
     /// (total, free) in MiB; nothing where it cannot be told.
     Space(Option<(u64, u64)>),
+    IpAddress(IpReport),
+    Resolved(ResolvedName),
+    Crypto(CryptoAnswer),
     Command {
         code: i32,
         output: Vec<u8>,
@@ -191,6 +205,9 @@ pub struct VerifyReport {
     /// Seconds since 1970 at which the node's certificate ends.
     #[serde(default)]
     pub certificate_expires: Option<f64>,
+    /// Its certificates and shared secrets.
+    #[serde(default)]
+    pub crypto: Option<CryptoReport>,
     #[serde(default)]
     pub os: Vec<OsReport>,
     /// Files in the storage directories that look like disks: path and MiB.

@@ -23,6 +23,7 @@ use roost_proto::paths::{NODED_PORT, Paths};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 /// `init`.
@@ -256,6 +257,18 @@ fn check_unused(paths: &Paths) -> Result<()> {
     }
 }
 
+/// The master IP needs a device, unless a script of the site takes care of it.
+fn check_netdev(spec: &InitSpec, devices: &Path) -> Result<()> {
+    let name = &spec.master_netdev;
+    if spec.use_external_mip_script || (!name.is_empty() && devices.join(name).exists()) {
+        return Ok(());
+    }
+    Err(Error::wrong_input(format!(
+        "Invalid master netdev ({name}): this machine has no such network device; name one with \
+         --master-netdev"
+    )))
+}
+
 /// A value parser for 4 and 6.
 fn family(text: &str) -> Result<Family> {
     match text {
@@ -288,15 +301,18 @@ fn own_host(family: Family) -> Result<Host> {
 fn cluster_host(name: &str, node: &Host) -> Result<Host> {
     let family = if node.address.is_ipv6() { Family::V6 } else { Family::V4 };
     let host = resolve::host_in(name, family)?;
-    let answers = host.address != node.address
-        && TcpStream::connect_timeout(
-            &SocketAddr::new(host.address, NODED_PORT),
-            Duration::from_secs(1),
-        )
-        .is_ok();
-    if answers {
+    // A machine that refuses the connection is there too.
+    let answers = || {
+        let place = SocketAddr::new(host.address, NODED_PORT);
+        match TcpStream::connect_timeout(&place, Duration::from_secs(1)) {
+            Ok(_) => true,
+            Err(why) => why.kind() == std::io::ErrorKind::ConnectionRefused,
+        }
+    };
+    if host.address != node.address && answers() {
         return Err(Error::environment(format!(
-            "Cluster IP {} (of {}) is in use already: a node daemon answers there",
+            "Cluster IP {} (of {}) is in use already: a machine answers there; give the cluster's \
+             name an address that nobody has",
             host.address, host.name
         )));
     }
@@ -315,6 +331,7 @@ impl Verb for Init {
         let node = own_host(self.primary_ip_version.unwrap_or(Family::V4))?;
         let cluster = cluster_host(&self.name, &node)?;
         let spec = self.spec(&cluster, &node)?;
+        check_netdev(&spec, Path::new("/sys/class/net"))?;
         let state = ClusterSetParams {
             hv_state: values::by_any_name(&self.hypervisor_state)?,
             disk_state: values::disk_state(&self.disk_state)?,
@@ -410,6 +427,20 @@ mod tests {
     fn contradictions_are_refused() {
         assert!(spec(&["--enabled-disk-templates=plain", "--vg-name="]).is_err());
         assert!(spec(&["--enabled-hypervisors=vmware"]).is_err());
+    }
+
+    #[test]
+    fn the_device_of_the_master_ip_must_exist() {
+        let devices = tempfile::tempdir().expect("temporary directory");
+        let check = |words: &[&str]| {
+            let spec = serde_json::from_value(spec(words).expect("good")).expect("a spec");
+            check_netdev(&spec, devices.path())
+        };
+        let error = check(&["--master-netdev=eth7"]).expect_err("there is none");
+        assert!(error.message.starts_with("Invalid master netdev (eth7)"), "{error}");
+        check(&["--master-netdev=eth7", "--use-external-mip-script=yes"]).expect("a script's");
+        std::fs::create_dir(devices.path().join("eth7")).expect("directory");
+        check(&["--master-netdev=eth7"]).expect("it is there");
     }
 
     #[test]

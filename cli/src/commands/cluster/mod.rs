@@ -1,9 +1,14 @@
 //! `gnt-cluster`.
 
+mod activate_master_ip;
 mod command;
 mod copyfile;
+mod deactivate_master_ip;
 mod destroy;
+mod export_config;
 mod getmaster;
+mod import_config;
+mod import_ganeti;
 mod info;
 mod init;
 mod master_ping;
@@ -11,6 +16,8 @@ mod modify;
 mod nodes;
 mod queue;
 mod redist_conf;
+mod rename;
+mod renew_crypto;
 mod repair_debris;
 mod search_tags;
 mod tags;
@@ -21,11 +28,16 @@ use crate::verb::{Entry, entry};
 
 /// Its commands.
 pub const VERBS: &[Entry] = &[
+    entry::<activate_master_ip::ActivateMasterIp>(),
     entry::<tags::AddTags>(),
     entry::<command::CommandVerb>(),
     entry::<copyfile::Copyfile>(),
+    entry::<deactivate_master_ip::DeactivateMasterIp>(),
     entry::<destroy::Destroy>(),
+    entry::<export_config::ExportConfig>(),
     entry::<getmaster::Getmaster>(),
+    entry::<import_config::ImportConfig>(),
+    entry::<import_ganeti::ImportGaneti>(),
     entry::<info::Info>(),
     entry::<init::Init>(),
     entry::<tags::ListTags>(),
@@ -34,6 +46,8 @@ pub const VERBS: &[Entry] = &[
     entry::<queue::Queue>(),
     entry::<redist_conf::RedistConf>(),
     entry::<tags::RemoveTags>(),
+    entry::<rename::Rename>(),
+    entry::<renew_crypto::RenewCrypto>(),
     entry::<repair_debris::RepairDebris>(),
     entry::<search_tags::SearchTags>(),
     entry::<verify::Verify>(),

@@ -1,9 +1,10 @@
-//! `OP_CLUSTER_DESTROY`: says whether the cluster may end. Who asked then stops its daemons and
-//! removes its files.
+//! `OP_CLUSTER_DESTROY`: says whether the cluster may end, and gives up its address. Who asked then
+//! stops its daemons and removes its files.
 
+use super::master_ip;
 use crate::config::Config;
 use crate::jobs::locks::LockSet;
-use crate::jobs::plan::Plan;
+use crate::jobs::plan::{OnFailure, Plan};
 use crate::ops::{Context, Operate, locking};
 use roost_proto::error::{Error, Result};
 use roost_proto::opcodes::ClusterDestroy;
@@ -29,7 +30,12 @@ impl Operate for ClusterDestroy {
                 "There are still {instances} instance(s) in this cluster; remove them first"
             )));
         }
-        Ok(Plan { result: json!(config.master()), ..cx.start_plan() })
+        let mut plan = Plan { result: json!(config.master()), ..cx.start_plan() };
+        // A cluster whose address makes no sense may end too.
+        if let Ok(step) = master_ip::down(config, &config.cluster) {
+            plan.after.push(step.on_failure(OnFailure::Warn));
+        }
+        Ok(plan)
     }
 }
 
@@ -43,6 +49,7 @@ mod tests {
         let mut site = Site::new(&["node1"]);
         let plan = site.plan(ClusterDestroy::new()).expect("a plan");
         assert_eq!(plan.result, json!(node_id("node1")));
+        assert_eq!(master_ip::steps(&plan)[0].0, "down");
         site.instance("web", "node1", |_| {});
         assert_eq!(
             site.refusal(ClusterDestroy::new()),

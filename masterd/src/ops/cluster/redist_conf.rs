@@ -1,13 +1,18 @@
 //! `OP_CLUSTER_REDIST_CONF`: writes what nodes know of the cluster again.
 //!
+//! ```text
+//!   │ a new serial; candidates, if there are too few │ ssconf of every online node
+//! ```
+//!
 //! Nodes are told of every change by themselves; this is for files that were damaged. The cluster is
 //! locked alone so that nothing older than the newest configuration is written.
 
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
+use crate::ops::node::pool;
 use crate::ops::{Context, Operate, locking, node};
-use roost_proto::error::Result;
+use roost_proto::error::{Error, Result};
 use roost_proto::node::Action;
 use roost_proto::opcodes::ClusterRedistConf;
 
@@ -18,16 +23,24 @@ impl Operate for ClusterRedistConf {
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let config = cx.config();
+        let mut cluster = (*config.cluster).clone();
+        let size = cluster.candidate_pool_size as usize;
+        let missing = pool::promotions(config, size, |_| true);
+        let promoted = pool::promote(cx, &mut cluster, missing);
         let mut plan = cx.start_plan();
+        plan.pivot.changes = promoted;
         // A new serial number: whoever follows the configuration takes it anew.
-        let cluster = Object::Cluster(Box::new((*config.cluster).clone()));
-        plan.pivot.changes.push(Change::Update(cluster));
+        plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
+        // As it will be then.
+        let (after, _) = config.apply(&plan.pivot.changes, 0.0).map_err(|rejected| {
+            Error::internal(format!("The configuration would refuse the changes: {rejected}"))
+        })?;
         for id in node::named(config, &[])? {
             let node = config.node_by_id(id)?;
             if node.offline {
                 continue;
             }
-            let task = Task::on(id, Action::SsconfWrite { values: config.ssconf() });
+            let task = Task::on(id, Action::SsconfWrite { values: after.ssconf() });
             let step = Step::new(format!("writing the files of node {}", node.name), task);
             plan.after.push(step.on_failure(OnFailure::Warn));
         }
@@ -44,11 +57,28 @@ mod tests {
     fn every_online_node_is_written_to() {
         let mut site = Site::new(&["node1", "node2", "node3"]);
         site.node("node2", |n| n.offline = true);
+        site.cluster(|c| c.candidate_pool_size = 1);
         let plan = site.plan(ClusterRedistConf::new()).expect("a plan");
         let nodes: Vec<_> = plan.after.iter().flat_map(|s| s.task.nodes()).copied().collect();
         assert_eq!(nodes, [node_id("node1"), node_id("node3")]);
         let values = Action::SsconfWrite { values: site.config.ssconf() };
         assert_eq!(plan.after[0].task.action(), Some(&values));
         assert_eq!(plan.pivot.changes.len(), 1);
+    }
+
+    #[test]
+    fn a_pool_that_is_short_is_filled() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        for name in ["node2", "node3"] {
+            site.joined(name, "192.0.2.9");
+        }
+        site.cluster(|c| c.candidate_pool_size = 2);
+        let plan = site.run(ClusterRedistConf::new());
+        assert_eq!(plan.say, [" - INFO: Promoted nodes to master candidate role: node2"]);
+        assert!(site.config.node("node2").expect("it").master_candidate);
+        let Some(Action::SsconfWrite { values }) = plan.after[0].task.action() else {
+            panic!("{plan:?}")
+        };
+        assert_eq!(values["master_candidates"], "node1\nnode2\n");
     }
 }

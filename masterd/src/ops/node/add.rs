@@ -56,11 +56,12 @@ impl Operate for NodeAdd {
         check_addresses(config, &node)?;
 
         let mut cluster = (*config.cluster).clone();
-        node.master_candidate = (node.master_capable && pool::needs_one_more(config))
-            || known.is_some_and(|old| old.master_candidate && node.master_capable);
+        node.master_candidate = node.master_capable && pool::needs(config, node.uuid);
         if node.master_candidate {
             cx.info("Node will be a master candidate");
         }
+        // It has joined again: with another certificate than it was given before.
+        cluster.crypto.forget_node(node.uuid);
         pool::record_certificate(cx, &mut cluster, &node);
 
         let mut plan = cx.start_plan();
@@ -285,6 +286,20 @@ mod tests {
         assert_eq!(plan.after.len(), 1);
         let node = site.config.node("node3").expect("it");
         assert!(!node.offline && node.powered && node.master_candidate);
+    }
+
+    #[test]
+    fn a_candidate_that_comes_back_stays_one_if_there_is_room() {
+        let mut site = site();
+        site.run(NodeAdd::new("node3"));
+        site.cluster(|c| c.candidate_pool_size = 2);
+        let readd = || NodeAdd { readd: true, ..NodeAdd::new("node3") };
+        site.run(readd());
+        assert!(site.config.node("node3").expect("it").master_candidate);
+        site.cluster(|c| c.candidate_pool_size = 1);
+        site.run(readd());
+        assert!(!site.config.node("node3").expect("it").master_candidate);
+        assert!(!site.config.cluster.candidate_certs.contains_key(&node_id("node3")));
     }
 
     #[test]

@@ -26,11 +26,11 @@ pub fn count(config: &Config, size: usize, counted: impl Fn(NodeId) -> bool) -> 
     Pool { now: nodes().filter(|n| n.master_candidate).count(), should: nodes().count().min(size) }
 }
 
-/// Whether a node that becomes able to be a candidate should be one.
-pub fn needs_one_more(config: &Config) -> bool {
+/// Whether a node that becomes able to be a candidate should be one, as the others are.
+pub fn needs(config: &Config, node: NodeId) -> bool {
     let size = config.cluster.candidate_pool_size as usize;
-    let pool = count(config, size, |_| true);
-    pool.now < (pool.should + 1).min(size)
+    let others = count(config, size, |id| id != node);
+    others.now < (others.should + 1).min(size)
 }
 
 /// The nodes to promote so that the pool has `size` again when those for which `counted` does not
@@ -71,6 +71,12 @@ pub fn promote(cx: &mut Context<'_, '_>, cluster: &mut Cluster, nodes: Vec<Node>
 pub fn record_certificate(cx: &mut Context<'_, '_>, cluster: &mut Cluster, node: &Node) {
     if !node.master_candidate {
         cluster.candidate_certs.remove(&node.uuid);
+        cluster.crypto.former_certs.remove(&node.uuid);
+        return;
+    }
+    // It was renewed since the node joined.
+    if let Some(renewed) = cluster.crypto.certs.get(&node.uuid) {
+        cluster.candidate_certs.insert(node.uuid, renewed.clone());
         return;
     }
     match cx.joined(&node.name) {
@@ -109,6 +115,9 @@ mod tests {
         assert_eq!(names(1), [] as [&str; 0]);
         let without = promotions(&site.config, 2, |id| id != node_id("node2"));
         assert_eq!(without[0].name.as_str(), "node10");
-        assert!(needs_one_more(&site.config));
+        assert!(needs(&site.config, node_id("node3")));
+        site.cluster(|c| c.candidate_pool_size = 1);
+        assert!(!needs(&site.config, node_id("node3")));
+        assert!(needs(&site.config, node_id("node1")), "without it there would be none");
     }
 }

@@ -183,7 +183,7 @@ fn set_flags(
         && !stays_away
         && capable
         && candidate.is_none()
-        && pool::needs_one_more(cx.config())
+        && pool::needs(cx.config(), old.uuid)
     {
         candidate = Some(true);
         cx.info("Auto-promoting node to master candidate");
@@ -399,6 +399,52 @@ mod tests {
         let plan = site.run(demote(true));
         assert_eq!(plan.say, [" - INFO: Promoted nodes to master candidate role: node3"]);
         assert!(site.config.node("node3").expect("it").master_candidate);
+        assert!(!site.config.node("node2").expect("it").master_candidate);
+    }
+
+    /// Whatever takes a candidate out of the pool needs another one for it.
+    #[test]
+    fn every_way_out_of_the_pool_is_watched() {
+        for change in [
+            |op: &mut NodeSetParams| op.drained = Some(true),
+            |op: &mut NodeSetParams| op.offline = Some(true),
+            |op: &mut NodeSetParams| op.master_candidate = Some(false),
+            |op: &mut NodeSetParams| op.master_capable = Some(false),
+        ] {
+            let mut site = site();
+            site.node("node3", |n| n.master_candidate = false);
+            site.cluster(|c| {
+                c.candidate_pool_size = 2;
+                c.candidate_certs.remove(&node_id("node3"));
+            });
+            let refused = site.refusal(modify("node2", change));
+            assert!(refused.message.contains("--auto-promote"), "{refused}");
+            site.run(modify("node2", |op| {
+                change(op);
+                op.auto_promote = true;
+            }));
+            assert!(!site.config.node("node2").expect("it").master_candidate);
+            assert!(site.config.node("node3").expect("it").master_candidate);
+            let certs: Vec<_> = site.config.cluster.candidate_certs.keys().copied().collect();
+            assert_eq!(certs, [node_id("node3")]);
+            // Coming back into a full pool makes no candidate.
+            site.node("node2", |n| {
+                n.drained = true;
+                n.offline = false;
+                n.master_capable = true;
+            });
+            site.run(modify("node2", |op| op.drained = Some(false)));
+            assert!(!site.config.node("node2").expect("it").master_candidate);
+        }
+    }
+
+    #[test]
+    fn nobody_can_take_the_place() {
+        let mut site = site();
+        site.node("node3", |n| n.drained = true);
+        site.node("node3", |n| n.master_candidate = false);
+        // The pool is as large as it can be without it: nothing is short.
+        site.run(modify("node2", |op| op.offline = Some(true)));
         assert!(!site.config.node("node2").expect("it").master_candidate);
     }
 

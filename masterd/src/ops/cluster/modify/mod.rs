@@ -1,6 +1,11 @@
 //! `OP_CLUSTER_SET_PARAMS`: changes the cluster's settings.
 //!
 //! Each part of the settings is put into a copy of the cluster; when all fit, the copy replaces it.
+//! Where the master IP is handled otherwise from then on, it moves:
+//!
+//! ```text
+//!   master IP down │ the settings, new candidates │ master IP up, or a warning
+//! ```
 
 mod hypervisors;
 mod limits;
@@ -8,6 +13,7 @@ mod os;
 mod parameters;
 mod storage;
 
+use super::master_ip;
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::Plan;
@@ -61,6 +67,7 @@ impl Operate for ClusterSetParams {
             return Ok(cx.start_plan());
         }
         let mut plan = cx.start_plan();
+        master_ip::moved(&mut plan, config, &new, self.force)?;
         plan.pivot.changes = promoted;
         plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(new))));
         Ok(plan)
@@ -159,7 +166,47 @@ mod tests {
             again.say,
             [" - INFO: The cluster has these settings already, nothing was changed"]
         );
-        assert!(again.pivot.changes.is_empty());
+        assert!(again.pivot.changes.is_empty() && master_ip::steps(&again).is_empty());
+    }
+
+    #[test]
+    fn the_master_ip_moves_with_its_settings() {
+        let mut site = Site::new(&["node1", "node2"]);
+        let plan = site.run(modify(|op| op.master_netdev = Some("br7".into())));
+        let short = |plan: &Plan| {
+            let steps = master_ip::steps(plan).into_iter();
+            let place = |a: &roost_proto::node::MasterIp| {
+                format!("{}/{} {}", a.netdev, a.netmask, a.external_script)
+            };
+            steps.map(|(what, node, a)| (what, node, place(&a))).collect::<Vec<_>>()
+        };
+        let master = node_id("node1");
+        assert_eq!(
+            short(&plan),
+            [("down", master, "eth0/32 false".into()), ("up", master, "br7/32 false".into())]
+        );
+        let says: Vec<_> = plan.before.iter().chain(&plan.after).map(|s| s.say.clone()).collect();
+        assert_eq!(
+            says,
+            [
+                Some("Shutting down the master IP (192.0.2.100 on eth0)".to_owned()),
+                Some("Starting the master IP (192.0.2.100 on br7)".to_owned()),
+            ]
+        );
+        use crate::jobs::plan::OnFailure::{Fail, Warn};
+        assert_eq!((plan.before[0].on_failure, plan.after[0].on_failure), (Fail, Warn));
+        let force = site.run(modify(|op| {
+            op.force = true;
+            op.master_netmask = Some(24);
+        }));
+        assert_eq!(force.before[0].on_failure, Warn, "it may be broken: that is why it changes");
+        let script = site.run(modify(|op| op.use_external_mip_script = Some(true)));
+        assert_eq!(
+            short(&script),
+            [("down", master, "br7/24 false".into()), ("up", master, "br7/24 true".into())]
+        );
+        let other = site.run(modify(|op| op.maintain_node_health = Some(true)));
+        assert!(short(&other).is_empty());
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! `OP_CLUSTER_VERIFY_CONFIG`: does the configuration make sense?
 
+use super::certificates;
 use super::findings::{self, Findings};
 use crate::config::Config;
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::Plan;
+use crate::ops::node::pool;
 use crate::ops::{Context, Operate};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::Result;
 use roost_proto::ids::{DiskId, NodeId};
 use roost_proto::nicesort;
-use roost_proto::node::{Answer, Question};
+use roost_proto::node::Question;
 use roost_proto::opcodes::ClusterVerifyConfig;
 use roost_proto::params::{ParamMap, fill, hypervisor};
 use std::collections::BTreeMap;
@@ -35,16 +37,10 @@ impl Operate for ClusterVerifyConfig {
         }
         findings.heading("Verifying cluster config");
         cluster(&mut findings, config);
+        candidates(&mut findings, config);
         debris(&mut findings, cx);
         findings.heading("Verifying cluster certificate files");
-        for (node, _, answer) in cx.answers() {
-            if let Ok(Answer::Verify(report)) = answer
-                && let Some(expires) = report.certificate_expires
-            {
-                let of = format!("node {}", config.node_name(*node));
-                findings::certificate(&mut findings, &of, expires, now);
-            }
-        }
+        certificates::cluster(&mut findings, cx, now);
         findings.heading("Verifying hypervisor parameters");
         hypervisor_parameters(&mut findings, config);
         findings.heading("Verifying all nodes belong to an existing group");
@@ -124,6 +120,27 @@ fn cluster(findings: &mut Findings<'_>, config: &Config) {
     }
 }
 
+/// As many candidates as there should be. One too many is no fault: nobody is demoted for a smaller
+/// pool.
+fn candidates(findings: &mut Findings<'_>, config: &Config) {
+    let size = config.cluster.candidate_pool_size as usize;
+    let pool = pool::count(config, size, |_| true);
+    if pool.now < pool.should {
+        let text = format!(
+            "Not enough master candidates: actual {}, target {}; 'gnt-cluster redist-conf' \
+             promotes nodes",
+            pool.now, pool.should
+        );
+        findings.error(findings::ECLUSTERCFG, "", text);
+    } else if pool.now > size {
+        findings.notice(format!(
+            "{} master candidates found, {size} are wanted; demote some with 'gnt-node modify \
+             --master-candidate=no'",
+            pool.now
+        ));
+    }
+}
+
 /// What jobs left behind.
 fn debris(findings: &mut Findings<'_>, cx: &Context<'_, '_>) {
     for debris in cx.debris().values() {
@@ -191,7 +208,7 @@ mod tests {
     use crate::jobs::plan::{Debris, Task};
     use crate::ops::testing::{NOW, Site, node_id};
     use roost_proto::ids::JobId;
-    use roost_proto::node::{Action, VerifyReport};
+    use roost_proto::node::{Action, Answer, VerifyReport};
     use serde_json::json;
 
     const GOOD: [&str; 4] = [
@@ -203,8 +220,29 @@ mod tests {
 
     fn site() -> Site {
         let mut site = Site::new(&["node1", "node2"]);
-        site.cluster(|c| c.candidate_certs = [(node_id("node1"), "FP".into())].into());
+        site.cluster(|c| {
+            c.candidate_pool_size = 1;
+            c.candidate_certs = [(node_id("node1"), "FP".into())].into();
+        });
         site
+    }
+
+    #[test]
+    fn the_pool_has_its_size() {
+        let mut site = site();
+        site.cluster(|c| c.candidate_pool_size = 10);
+        let plan = site.plan(ClusterVerifyConfig::new()).expect("a plan");
+        let short = "  - ERROR: cluster: Not enough master candidates: actual 1, target 2; \
+                     'gnt-cluster redist-conf' promotes nodes";
+        assert_eq!((plan.say[1].as_str(), plan.result), (short, false.into()));
+        site.joined("node2", "192.0.2.2");
+        site.run(roost_proto::opcodes::ClusterRedistConf::new());
+        let plan = site.plan(ClusterVerifyConfig::new()).expect("a plan");
+        assert_eq!((plan.say.len(), plan.result), (GOOD.len(), true.into()));
+        site.cluster(|c| c.candidate_pool_size = 1);
+        let plan = site.plan(ClusterVerifyConfig::new()).expect("a plan");
+        assert!(plan.say[1].starts_with("  - NOTICE: 2 master candidates found, 1 are wanted"));
+        assert_eq!(plan.result, true, "nobody must be demoted");
     }
 
     #[test]

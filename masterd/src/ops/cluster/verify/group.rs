@@ -6,12 +6,13 @@ use super::{instances, nodes, redundancy};
 use crate::config::Config;
 use crate::jobs::locks::{LockSet, Mode};
 use crate::jobs::plan::Plan;
+use crate::ops::cluster::master_ip;
 use crate::ops::{Context, Operate, guest, locking};
 use roost_proto::choices::{AdminState, NicMode, StorageType, VerifyCheck};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::nicesort;
-use roost_proto::node::{Answer, BlockStatus, Question, VerifyReport};
+use roost_proto::node::{Answer, BlockStatus, IpReport, Question, VerifyReport};
 use roost_proto::objects::{Disk, Instance, Node, NodeGroup};
 use roost_proto::opcodes::ClusterVerifyGroup;
 use roost_proto::params::fill;
@@ -29,6 +30,8 @@ pub struct Scene<'a> {
     pub instances: Vec<&'a Arc<Instance>>,
     /// Of the online members that were asked.
     pub reports: BTreeMap<NodeId, Result<&'a VerifyReport, &'a Error>>,
+    /// What the online members know of the master IP.
+    pub master_ip: BTreeMap<NodeId, IpReport>,
     /// Disks with their state on the instance's node.
     pub disks: BTreeMap<roost_proto::ids::DiskId, (&'a Disk, &'a BlockStatus)>,
     pub under_way: UnderWay,
@@ -52,6 +55,7 @@ impl Operate for ClusterVerifyGroup {
         let storage: Vec<_> =
             storage_directories(config).into_iter().map(|(_, dir)| dir.to_owned()).collect();
         let bridges: Vec<_> = bridges(config, group).into_keys().collect();
+        let address = master_ip::of(config, &config.cluster);
         let mut questions = Vec::new();
         for node in config.members(group.uuid).filter(|n| !n.offline) {
             questions.push((
@@ -67,6 +71,11 @@ impl Operate for ClusterVerifyGroup {
                     }
                 },
             ));
+            if let Ok(address) = &address {
+                // On the master the address itself is enough; a script may have put it elsewhere.
+                let probe = node.uuid != config.master() || address.external_script;
+                questions.push((node.uuid, master_ip::question(address, probe)));
+            }
             let mut disks = Vec::new();
             for instance in config.instances_on(node.uuid) {
                 disks.extend(guest::disks(config, instance)?);
@@ -135,6 +144,7 @@ fn scene<'a>(cx: &Context<'_, 'a>, group: &'a NodeGroup, now: f64) -> Scene<'a> 
     nicesort::sort_by_key(&mut instances, |i| i.name.to_string());
     let mut reports = BTreeMap::new();
     let mut disks = BTreeMap::new();
+    let mut master_ip = BTreeMap::new();
     for (node, question, answer) in cx.answers() {
         match (question, answer) {
             (Question::Verify { .. }, Ok(Answer::Verify(report))) => {
@@ -147,12 +157,15 @@ fn scene<'a>(cx: &Context<'_, 'a>, group: &'a NodeGroup, now: f64) -> Scene<'a> 
                 let found = asked.iter().zip(statuses);
                 disks.extend(found.map(|(disk, status)| (disk.uuid, (disk, status))));
             }
+            (Question::IpAddress { .. }, Ok(Answer::IpAddress(report))) => {
+                master_ip.insert(*node, *report);
+            }
             // A node that does not answer is told of once.
             _ => {}
         }
     }
     let under_way = UnderWay::of(cx.active(), config);
-    Scene { config, group, members, instances, reports, disks, under_way, now }
+    Scene { config, group, members, instances, reports, master_ip, disks, under_way, now }
 }
 
 /// What is good to know.

@@ -1,5 +1,6 @@
 //! The nodes' part of a group's verification.
 
+use super::certificates;
 use super::findings::{self, Findings};
 use super::group::{Scene, bridges, storage_directories};
 use crate::config::RELEASE;
@@ -114,6 +115,9 @@ fn answered(scene: &Scene<'_>, node: &Node, report: &VerifyReport, findings: &mu
         let text = format!("Node time diverges by at least {skew:.1}s from master node time");
         findings.error(findings::ENODETIME, name, text);
     }
+    if let Some(crypto) = &report.crypto {
+        certificates::node(findings, scene.config, node, crypto);
+    }
     if node.uuid != scene.config.master()
         && let Some(expires) = report.certificate_expires
     {
@@ -123,6 +127,7 @@ fn answered(scene: &Scene<'_>, node: &Node, report: &VerifyReport, findings: &mu
         let text = format!("daemon {} is not running, it ended without saying so", daemon.name);
         findings.error(findings::ENODESETUP, name, text);
     }
+    master_ip(scene, node, findings);
     if !node.vm_capable {
         return;
     }
@@ -168,6 +173,34 @@ fn answered(scene: &Scene<'_>, node: &Node, report: &VerifyReport, findings: &mu
             ),
         }
     }
+}
+
+/// The master has the master IP, nobody else has it, and everybody reaches it.
+fn master_ip(scene: &Scene<'_>, node: &Node, findings: &mut Findings<'_>) {
+    let cluster = &scene.config.cluster;
+    let Some(report) = scene.master_ip.get(&node.uuid) else { return };
+    // While it is moved it may be anywhere.
+    if scene.under_way.changes {
+        return;
+    }
+    let ip = &cluster.master_ip;
+    let is_master = node.uuid == scene.config.master();
+    // A site's script may put it on machines that are no nodes, or on several.
+    let own_way = cluster.use_external_mip_script;
+    let text = match (is_master, report.here, report.answers) {
+        (true, false, Some(true)) if own_way => return,
+        (true, false, _) => format!(
+            "the master node cannot reach the master IP {ip} (not configured?); bring it up with \
+             'gnt-cluster activate-master-ip'"
+        ),
+        (false, true, _) if !own_way => format!(
+            "has the master IP {ip} though it is not the master; take it away there ('ip address \
+             del') and run 'gnt-cluster activate-master-ip'"
+        ),
+        (false, false, Some(false)) => format!("cannot reach the master IP {ip}"),
+        _ => return,
+    };
+    findings.error(findings::ENODENET, &node.name, text);
 }
 
 /// OS definitions are the same everywhere.
@@ -249,7 +282,9 @@ mod tests {
     use crate::ops::testing::{NOW, Site, errors, node_id, verified};
     use roost_proto::choices::DiskTemplate;
     use roost_proto::error::Error;
-    use roost_proto::node::{Acceleration, Action, DaemonStatus, OsReport};
+    use roost_proto::node::{
+        Acceleration, Action, Answer, DaemonStatus, IpReport, OsReport, Question,
+    };
     use roost_proto::opcodes::ClusterVerifyGroup;
     use std::sync::Arc;
 
@@ -328,6 +363,54 @@ mod tests {
                     .into(),
             ]
         );
+    }
+
+    #[test]
+    fn the_master_ip_is_with_the_master_only() {
+        let found = |master: (bool, Option<bool>), other: (bool, Option<bool>), script| {
+            let mut site = Site::new(&["node1", "node2"]);
+            site.cluster(|c| c.use_external_mip_script = script);
+            verified(&mut site, op(), |_, _| {});
+            for (node, question, answer) in &mut site.facts.answers {
+                if matches!(question, Question::IpAddress { .. }) {
+                    let (here, answers) = if *node == node_id("node1") { master } else { other };
+                    *answer = Ok(Answer::IpAddress(IpReport { here, answers }));
+                }
+            }
+            errors(&site, ClusterVerifyGroup { error_codes: true, ..op() })
+        };
+        let good = [] as [&str; 0];
+        assert_eq!(found((true, None), (false, Some(true)), false), good);
+        assert_eq!(
+            found((false, None), (false, Some(false)), false),
+            [
+                "  - ERROR:ENODENET:node:node1:the master node cannot reach the master IP \
+                 192.0.2.100 (not configured?); bring it up with 'gnt-cluster activate-master-ip'",
+                "  - ERROR:ENODENET:node:node2:cannot reach the master IP 192.0.2.100",
+            ]
+        );
+        let two = found((true, None), (true, Some(true)), false);
+        assert_eq!(two.len(), 1, "{two:?}");
+        assert!(two[0].contains(":node2:has the master IP 192.0.2.100 though"), "{two:?}");
+        assert_eq!(found((false, Some(true)), (true, Some(true)), true), good, "a script's matter");
+        assert_eq!(found((true, None), (false, None), false), good, "nobody could be asked");
+    }
+
+    #[test]
+    fn only_nodes_but_the_master_look_for_it() {
+        let mut site = Site::new(&["node1", "node2"]);
+        let probes = |site: &Site| {
+            let asked = site.questions(op()).into_iter();
+            asked
+                .filter_map(|(node, question)| match question {
+                    Question::IpAddress { probe, .. } => Some((node, probe)),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(probes(&site), [("node1".to_owned(), false), ("node2".to_owned(), true)]);
+        site.cluster(|c| c.use_external_mip_script = true);
+        assert_eq!(probes(&site)[0], ("node1".to_owned(), true));
     }
 
     #[test]
