@@ -11,14 +11,22 @@ use rcgen::{
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::certificate_name;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use sha1::Digest;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long the authority is good for, days.
 const AUTHORITY_DAYS: u32 = 3650;
-/// How long a node's certificate is, days: Ganeti's five years.
-const NODE_DAYS: u32 = 5 * 365;
+/// How long a certificate of a node or a service is good for: Ganeti's five years.
+pub const NODE_LIFETIME: Duration = Duration::from_secs(5 * 365 * 86_400);
+/// How much earlier than it is made a certificate begins, at most: clocks differ.
+const EARLIER: Duration = DAY;
+
+/// The attribute `serialNumber` of names.
+const SERIAL_NUMBER: [u64; 4] = [2, 5, 4, 5];
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -37,29 +45,31 @@ fn failed(e: impl std::fmt::Display) -> Error {
     Error::environment(format!("A certificate could not be made: {e}"))
 }
 
-/// Good from yesterday (clocks differ) for some days.
-fn valid(params: &mut CertificateParams, days: u32) {
+/// Good from a moment ago for some time.
+fn valid(params: &mut CertificateParams, lifetime: Duration) {
     let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_micros(clock::micros());
-    params.not_before = now - DAY;
-    params.not_after = now + DAY * days;
+    params.not_before = now - EARLIER.min(lifetime / 10);
+    params.not_after = now + lifetime;
 }
 
-/// A new authority.
+/// A new authority. Its name is its own: a certificate says by it who signed it, also among
+/// authorities of the same cluster.
 pub fn new_authority(cluster: &str) -> Result<Pair> {
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, format!("Roost cluster {cluster}"));
+    name.push(DnType::CustomDnType(SERIAL_NUMBER.to_vec()), random_hex(8)?);
     params.distinguished_name = name;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    valid(&mut params, AUTHORITY_DAYS);
+    valid(&mut params, DAY * AUTHORITY_DAYS);
     let certificate = params.self_signed(&key).map_err(failed)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// What a node's certificate says, whoever has its key.
-fn node_params(params: &mut CertificateParams, node: NodeId) -> Result<()> {
+fn node_params(params: &mut CertificateParams, node: NodeId, lifetime: Duration) -> Result<()> {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, node.to_string());
     params.distinguished_name = name;
@@ -69,7 +79,7 @@ fn node_params(params: &mut CertificateParams, node: NodeId) -> Result<()> {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    valid(params, NODE_DAYS);
+    valid(params, lifetime);
     Ok(())
 }
 
@@ -82,18 +92,99 @@ fn issuer(authority: &Pair) -> Result<Issuer<'static, KeyPair>> {
 pub fn new_node(authority: &Pair, node: NodeId) -> Result<Pair> {
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
-    node_params(&mut params, node)?;
+    node_params(&mut params, node, NODE_LIFETIME)?;
     let certificate = params.signed_by(&key, &issuer(authority)?).map_err(failed)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// Signs a node's request. What the request asks for besides its key is ignored.
-pub fn sign(authority: &Pair, node: NodeId, csr: &str) -> Result<String> {
+pub fn sign(authority: &Pair, node: NodeId, csr: &str, lifetime: Duration) -> Result<String> {
     let bad = |e| Error::wrong_input(format!("The certificate request cannot be read: {e}"));
     let mut request = CertificateSigningRequestParams::from_pem(csr).map_err(bad)?;
     request.params = CertificateParams::default();
-    node_params(&mut request.params, node)?;
+    node_params(&mut request.params, node, lifetime)?;
     Ok(request.signed_by(&issuer(authority)?).map_err(failed)?.pem())
+}
+
+/// A key, and a certificate it signed itself, for a service of the cluster that is met from outside.
+pub fn self_signed(name: &str) -> Result<Pair> {
+    let key = KeyPair::generate().map_err(failed)?;
+    let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(failed)?;
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    params.distinguished_name = subject;
+    valid(&mut params, NODE_LIFETIME);
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Random bytes for a secret, as hexadecimal digits.
+pub fn random_hex(bytes: usize) -> Result<String> {
+    let mut random = vec![0; bytes];
+    crate::tls::provider()
+        .secure_random
+        .fill(&mut random)
+        .map_err(|_| Error::environment("This machine has no random numbers"))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether a PEM text has a certificate and the key of it. Errors: `wrong_input`.
+pub fn check_pair(pem: &str) -> Result<()> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| Error::wrong_input(format!("it cannot be read: {e}")))?;
+    if chain.is_empty() {
+        return Err(Error::wrong_input("there is no certificate in it"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| Error::wrong_input("there is no private key in it that can be used"))?;
+    match CertifiedKey::from_der(chain, key, &crate::tls::provider()) {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(Error::wrong_input("the private key in it is not the key of the certificate"))
+        }
+        Err(e) => Err(Error::wrong_input(format!("it cannot be used: {e}"))),
+    }
+}
+
+/// What a certificate says of itself. Times in seconds since 1970.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    pub subject: String,
+    pub issuer: String,
+    pub begins: f64,
+    pub expires: f64,
+}
+
+impl Said {
+    /// Of the first certificate of a PEM text.
+    pub fn of(pem: &str) -> Result<Said> {
+        let unreadable = |e: &dyn std::fmt::Display| {
+            Error::environment(format!("A certificate cannot be read: {e}"))
+        };
+        let first = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .next()
+            .ok_or_else(|| unreadable(&"there is none"))?
+            .map_err(|e| unreadable(&e))?;
+        let (_, certificate) =
+            x509_parser::parse_x509_certificate(&first).map_err(|e| unreadable(&e))?;
+        Ok(Said {
+            subject: certificate.subject().to_string(),
+            issuer: certificate.issuer().to_string(),
+            begins: certificate.validity().not_before.timestamp() as f64,
+            expires: certificate.validity().not_after.timestamp() as f64,
+        })
+    }
+}
+
+/// Key and certificate that ended long ago.
+#[cfg(test)]
+pub fn ended_for_tests() -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["old".into()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(1990, 1, 1);
+    params.not_after = rcgen::date_time_ymd(1991, 1, 1);
+    key.serialize_pem() + &params.self_signed(&key).unwrap().pem()
 }
 
 /// The DER bytes of the first certificate of a PEM text.
@@ -105,15 +196,19 @@ pub fn der(pem: &str) -> Result<Vec<u8>> {
 
 /// Ganeti's fingerprint of a certificate: SHA-1, `AA:BB:…`.
 pub fn fingerprint(pem: &str) -> Result<String> {
-    let digest = sha1::Sha1::digest(der(pem)?);
-    let bytes: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-    Ok(bytes.join(":"))
+    Ok(fingerprint_of_der(&der(pem)?))
 }
 
-/// SHA-256 of a certificate, hexadecimal: what a join token pins.
-pub fn pin(pem: &str) -> Result<String> {
-    let digest = sha2::Sha256::digest(der(pem)?);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+/// The same, of a certificate in DER.
+pub fn fingerprint_of_der(der: &[u8]) -> String {
+    let digest = sha1::Sha1::digest(der);
+    let bytes: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    bytes.join(":")
+}
+
+/// SHA-256, hexadecimal. Of a certificate (DER): what a join token pins.
+pub fn sha256(bytes: &[u8]) -> String {
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -128,7 +223,7 @@ mod tests {
         let mut wish = CertificateParams::new(vec!["evil.example.com".into()]).unwrap();
         wish.is_ca = IsCa::NoCa;
         let csr = wish.serialize_request(&key).unwrap().pem().unwrap();
-        let pem = sign(&authority, node, &csr).unwrap();
+        let pem = sign(&authority, node, &csr, NODE_LIFETIME).unwrap();
         let der = der(&pem).unwrap();
         let (_, cert) = x509_parser::parse_x509_certificate(&der).unwrap();
         assert_eq!(cert.subject().to_string(), format!("CN={node}"));
@@ -137,13 +232,18 @@ mod tests {
         assert!(format!("{:?}", san.value).contains(&certificate_name(node)));
         assert!(!cert.is_ca());
         assert_eq!(fingerprint(&pem).unwrap().len(), 59);
-        assert_eq!(pin(&pem).unwrap().len(), 64);
+        assert_eq!(sha256(&der).len(), 64);
+        let said = Said::of(&pem).unwrap();
+        assert_eq!(said.issuer, Said::of(&authority.certificate).unwrap().subject);
+        let other = new_authority("c").unwrap();
+        assert_ne!(said.issuer, Said::of(&other.certificate).unwrap().subject);
+        assert_eq!((said.expires - said.begins).round(), (5.0 * 365.0 + 1.0) * 86_400.0);
     }
 
     #[test]
     fn nonsense_is_refused() {
         let authority = new_authority("c").unwrap();
-        let error = sign(&authority, NodeId(uuid::Uuid::nil()), "nonsense").unwrap_err();
+        let error = sign(&authority, NodeId(uuid::Uuid::nil()), "nonsense", DAY).unwrap_err();
         assert_eq!(error.error_type, Some(roost_proto::error::ErrorType::WrongInput));
     }
 
@@ -155,14 +255,14 @@ mod tests {
         fn no_request_is_too_strange(text in ".{0,400}", flip in 0_usize..2000, to: u8) {
             let authority = new_authority("c").unwrap();
             let node = NodeId(uuid::Uuid::nil());
-            sign(&authority, node, &text).ok();
+            sign(&authority, node, &text, DAY).ok();
             // One wrong byte in a good request is stranger than noise.
             let key = KeyPair::generate().unwrap();
             let request = CertificateParams::default().serialize_request(&key).unwrap();
             let mut bytes = request.pem().unwrap().into_bytes();
             let place = flip % bytes.len();
             bytes[place] = to;
-            sign(&authority, node, &String::from_utf8_lossy(&bytes)).ok();
+            sign(&authority, node, &String::from_utf8_lossy(&bytes), DAY).ok();
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Who this node is and how it proves it: identity, certificate, key, the cluster's authority.
 
 use roost_proto::error::{Error, Result};
-use roost_proto::paths::{Identity, Paths};
+use roost_proto::ids::NodeId;
+use roost_proto::paths::{Identity, Paths, certificate_name};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use sha1::{Digest, Sha1};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The implementation of cryptography that all TLS of noded uses.
 pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -36,7 +40,7 @@ pub fn server_config(paths: &Paths) -> Result<rustls::ServerConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::internal(format!("TLS cannot be set up: {e}")))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&paths.certificate())?, key(paths)?)
+        .with_single_cert(certificates(&paths.certificate())?, read_key(&key_file(paths)?)?)
         .map_err(|e| unreadable(&paths.certificate(), e))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
@@ -48,7 +52,7 @@ pub fn client_config(paths: &Paths) -> Result<rustls::ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::internal(format!("TLS cannot be set up: {e}")))?
         .with_root_certificates(authority(paths)?)
-        .with_client_auth_cert(certificates(&paths.certificate())?, key(paths)?)
+        .with_client_auth_cert(certificates(&paths.certificate())?, read_key(&key_file(paths)?)?)
         .map_err(|e| unreadable(&paths.certificate(), e))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
@@ -81,7 +85,32 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     })
 }
 
-fn authority(paths: &Paths) -> Result<RootCertStore> {
+/// The certificates of a PEM text.
+pub fn certificates_of(text: &str) -> Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(text.as_bytes())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| Error::wrong_input(format!("This is not a certificate: {e}")))
+}
+
+/// The node that a certificate (DER) is of: its name says so.
+pub fn node_of(certificate: &[u8]) -> Option<NodeId> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(name) => node_of_name(name),
+        _ => None,
+    })
+}
+
+/// The opposite of [`roost_proto::paths::certificate_name`].
+fn node_of_name(name: &str) -> Option<NodeId> {
+    let (uuid, _) = name.split_once('.')?;
+    let node = uuid.parse().ok()?;
+    (certificate_name(node) == name).then_some(node)
+}
+
+/// The authorities this node trusts.
+pub fn authority(paths: &Paths) -> Result<RootCertStore> {
     let path = paths.authority();
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&path)? {
@@ -90,8 +119,21 @@ fn authority(paths: &Paths) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn key(paths: &Paths) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(paths.key()).map_err(|e| unreadable(&paths.key(), e))
+/// Where the key of the certificate in use is: while that is being replaced, it may still be where
+/// it waited.
+pub fn key_file(paths: &Paths) -> Result<PathBuf> {
+    let chain = certificates(&paths.certificate())?;
+    let (usual, waiting) = (paths.key(), paths.next_key());
+    Ok(if !fits(&chain, &usual) && fits(&chain, &waiting) { waiting } else { usual })
+}
+
+/// Whether the key in a file is the one of a certificate.
+pub fn fits(chain: &[CertificateDer<'static>], key: &Path) -> bool {
+    read_key(key).is_ok_and(|key| CertifiedKey::from_der(chain.to_vec(), key, &provider()).is_ok())
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| unreadable(path, e))
 }
 
 fn unreadable(path: &Path, why: impl std::fmt::Display) -> Error {
@@ -113,6 +155,19 @@ mod tests {
             "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D"
         );
         assert_eq!(hex([0, 255]), "00ff");
+    }
+
+    #[test]
+    fn a_certificate_says_whose_it_is() {
+        let node: NodeId = "00000000-0000-4000-8000-000000000001".parse().expect("uuid");
+        let of = |name: String| {
+            let made = rcgen::generate_simple_self_signed(vec![name]).expect("made");
+            node_of(made.cert.der())
+        };
+        assert_eq!(of(certificate_name(node)), Some(node));
+        assert_eq!(of(format!("{node}.example.com")), None);
+        assert_eq!(of("localhost".into()), None);
+        assert_eq!(node_of(b"nonsense"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! written durably and the identity last: a machine without it belongs to no cluster.
 
 use crate::credentials::{self, hex};
-use crate::{durable, peer, ssconf};
+use crate::{durable, peer, renewal, secrets, ssconf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roost_proto::error::{Error, Result};
@@ -115,6 +115,9 @@ fn keep(
     durable::write(&paths.authority(), reply.authority.as_bytes(), 0o644)?;
     durable::write(&paths.key(), key.as_bytes(), 0o600)?;
     durable::write(&paths.certificate(), reply.certificate.as_bytes(), 0o644)?;
+    // Another key's: of no use any more.
+    durable::remove(&paths.next_key())?;
+    renewal::forget(paths)?;
     let values = reply.ssconf.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     ssconf::write(paths, &values)?;
     // Unusable files are found now rather than by the daemon.
@@ -131,9 +134,13 @@ pub fn wipe(paths: &Paths) -> Result<()> {
         paths.certificate(),
         paths.authority_key(),
         paths.authority(),
+        paths.next_key(),
+        paths.former_certificate(),
+        paths.former_key(),
     ] {
         durable::remove(&file)?;
     }
+    secrets::wipe(paths)?;
     ssconf::wipe(paths)?;
     let dir = paths.noded_dir();
     match std::fs::remove_dir_all(&dir) {

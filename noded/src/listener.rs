@@ -77,12 +77,12 @@ async fn accept(
 /// The TLS set-up, made again when the certificate was renewed.
 struct Tls {
     paths: Paths,
-    stamp: Option<Stamp>,
+    stamp: Vec<Stamp>,
     acceptor: TlsAcceptor,
 }
 
-/// Inode and modification time of the certificate's file.
-type Stamp = (u64, i64, i64);
+/// Inode and modification time of a file; nothing if it is not there.
+type Stamp = Option<(u64, i64, i64)>;
 
 impl Tls {
     fn load(paths: Paths) -> Result<Tls> {
@@ -93,13 +93,14 @@ impl Tls {
 
     fn acceptor(&mut self) -> TlsAcceptor {
         let now = stamp(&self.paths);
-        if now.is_some() && now != self.stamp {
-            self.stamp = now;
+        if now != self.stamp {
             match credentials::server_config(&self.paths) {
                 Ok(config) => {
-                    tracing::info!("the certificate was renewed");
+                    tracing::info!("certificates were renewed");
+                    self.stamp = now;
                     self.acceptor = TlsAcceptor::from(Arc::new(config));
                 }
+                // One of the files is being replaced: the next connection tries again.
                 Err(error) => tracing::warn!(%error, "the old certificate is used on"),
             }
         }
@@ -107,7 +108,13 @@ impl Tls {
     }
 }
 
-fn stamp(paths: &Paths) -> Option<Stamp> {
-    let meta = std::fs::metadata(paths.certificate()).ok()?;
-    Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
+/// All that the set-up depends on.
+fn stamp(paths: &Paths) -> Vec<Stamp> {
+    [paths.certificate(), paths.key(), paths.authority()]
+        .iter()
+        .map(|path| {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
+        })
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! Connects to other programs of the cluster over TLS.
 
-use crate::credentials;
+use crate::{credentials, ssconf};
 use hyper_util::rt::TokioIo;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// A machine that does not answer is given up after this time.
@@ -26,6 +27,25 @@ pub async fn connect(paths: &Paths, node: NodeId, address: &str) -> Result<Chann
     channel(&with_port(address, NODED_PORT), name, config)
         .await
         .map_err(|e| e.at(format!("Node {node}")))
+}
+
+/// The ssconf key of all nodes' UUIDs: lines `<uuid> <name>`.
+pub const MEMBERS: &str = "node_uuids";
+
+/// Whether the owner of a certificate (DER) is a node of the cluster now. That it was one when the
+/// certificate was made is proved by the connection; that it still is, only the list says.
+pub fn is_member(paths: &Paths, certificate: Option<&[u8]>) -> Result<(), Status> {
+    let node = certificate.and_then(credentials::node_of).ok_or_else(|| {
+        Status::unauthenticated("The request came without the certificate of a node")
+    })?;
+    let uuid = node.to_string();
+    let known = ssconf::lines(paths, MEMBERS);
+    if known.iter().any(|line| line.split(' ').next() == Some(&uuid)) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!(
+        "Node {node} does not belong to this cluster (any more)"
+    )))
 }
 
 /// Connects to `address` (with port), where `name` must be proved.
@@ -88,7 +108,23 @@ pub fn with_port(address: &str, port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_port;
+    use super::*;
+
+    #[test]
+    fn only_nodes_on_the_list_are_members() {
+        let dir = tempfile::tempdir().expect("directory");
+        let paths = Paths::new(Some(dir.path().to_owned()));
+        let node: NodeId = "00000000-0000-4000-8000-000000000001".parse().expect("uuid");
+        let made = rcgen::generate_simple_self_signed(vec![certificate_name(node)]).expect("made");
+        let certificate = Some(made.cert.der().as_ref());
+        let refused = is_member(&paths, certificate).expect_err("no list");
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+        ssconf::write_one(&paths, MEMBERS, &format!("{node} node1\n")).expect("written");
+        is_member(&paths, certificate).expect("a member");
+        is_member(&paths, None).expect_err("no certificate");
+        ssconf::write_one(&paths, MEMBERS, "00000000-0000-4000-8000-000000000002 n\n").expect("ok");
+        is_member(&paths, certificate).expect_err("removed");
+    }
 
     #[test]
     fn addresses_get_a_port() {

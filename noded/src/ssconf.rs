@@ -40,6 +40,18 @@ pub fn write(paths: &Paths, values: &BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
+/// Writes the file of one key; the others stay as they are.
+pub fn write_one(paths: &Paths, key: &str, value: &str) -> Result<()> {
+    check(key, value)?;
+    durable::make_dir(&paths.data_dir())?;
+    let _lock = lock(paths)?;
+    let (path, text) = (paths.ssconf(key), terminated(value));
+    if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    durable::write(&path, text.as_bytes(), 0o444)
+}
+
 /// The value of a key, without the last line end; `None` where there is none.
 pub fn read(paths: &Paths, key: &str) -> Option<String> {
     let text = fs::read_to_string(paths.ssconf(key)).ok()?;

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod protocol;
 pub mod query;
 pub mod rpc;
+pub mod secrets;
 pub mod status;
 pub mod store;
 pub mod units;

@@ -89,6 +89,26 @@ impl Paths {
         self.data_dir().join("node.key")
     }
 
+    /// The key that waits for its certificate while a node's certificate is renewed.
+    pub fn next_key(&self) -> PathBuf {
+        self.data_dir().join("node-next.key")
+    }
+
+    /// The node's former certificate, while not all nodes know the new one.
+    pub fn former_certificate(&self) -> PathBuf {
+        self.data_dir().join("node-former.pem")
+    }
+
+    /// Its key.
+    pub fn former_key(&self) -> PathBuf {
+        self.data_dir().join("node-former.key")
+    }
+
+    /// A file that nodes share and nobody else may read.
+    pub fn secret(&self, file: crate::secrets::SecretFile) -> PathBuf {
+        self.data_dir().join(file.as_str())
+    }
+
     /// What noded remembers: the highest epoch, finished steps.
     pub fn noded_dir(&self) -> PathBuf {
         self.data_dir().join("noded")

@@ -7,11 +7,12 @@
 mod change;
 mod index;
 mod lookup;
+mod replay;
 mod ssconf;
 
 pub use change::{Change, Object, ObjectKey, Rejected};
 pub use index::Indexes;
-pub use ssconf::RELEASE;
+pub use ssconf::{RELEASE, candidate_certs};
 
 use crate::store::{Contents, Key, Space};
 use roost_proto::ids::{DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, Serial};
@@ -66,16 +67,15 @@ impl Config {
 
     /// Reads the configuration out of what a store holds, and checks it.
     pub fn load(contents: &Contents) -> Result<Config, LoadError> {
-        fn read<T: serde::de::DeserializeOwned>(key: &Key, body: &str) -> Result<T, LoadError> {
-            serde_json::from_str(body)
-                .map_err(|e| LoadError::Unreadable { key: key.clone(), detail: e.to_string() })
-        }
         let (key, body) = contents
             .documents
             .iter()
             .find(|(key, _)| key.space == Space::Cluster)
             .ok_or(LoadError::NoCluster)?;
-        let mut config = Config::new(read(key, body)?);
+        let Object::Cluster(cluster) = replay::parse(key, body)? else {
+            return Err(LoadError::NoCluster);
+        };
+        let mut config = Config::new(*cluster);
         config.serial = contents.serial;
         // Referred-to objects first, so that each insertion can be checked.
         for space in [
@@ -87,15 +87,7 @@ impl Config {
             Space::Filter,
         ] {
             for (key, body) in contents.documents.iter().filter(|(key, _)| key.space == space) {
-                let object = match space {
-                    Space::NodeGroup => Object::Group(read(key, body)?),
-                    Space::Network => Object::Network(read(key, body)?),
-                    Space::Node => Object::Node(read(key, body)?),
-                    Space::Disk => Object::Disk(read(key, body)?),
-                    Space::Instance => Object::Instance(Box::new(read(key, body)?)),
-                    _ => Object::Filter(read(key, body)?),
-                };
-                config.insert(object)?;
+                config.insert(replay::parse(key, body)?)?;
             }
         }
         config.check_references()?;

@@ -127,7 +127,7 @@ mod tests {
     use roost_proto::choices::Hypervisor;
     use serde_json::json;
 
-    /// Every key that Ganeti's reference lists, and no other.
+    /// Every key that Ganeti's reference lists, and ours.
     #[test]
     fn there_is_a_file_for_every_key() {
         let mut expected: Vec<String> = [
@@ -150,6 +150,7 @@ mod tests {
             "node_list",
             "node_primary_ips",
             "node_secondary_ips",
+            "node_uuids", // ours
             "node_vm_capable",
             "nodegroups",
             "offline_nodes",

@@ -1,14 +1,20 @@
 //! The wire: one connection to each node, mutual TLS, deadlines.
 
+use crate::tls::{Own, Tls};
+use hyper_util::rt::TokioIo;
 use roost_proto::error::{Error, ErrorType};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Answer, Outcome, Progress, Question};
-use roost_proto::paths::{Paths, certificate_name};
+use roost_proto::paths::certificate_name;
 use roost_proto::rpc::node as pb;
 use roost_proto::rpc::node::node_client::NodeClient;
-use std::path::Path;
+use rustls::pki_types::ServerName;
+use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 /// A connection to a noded.
@@ -27,54 +33,52 @@ pub fn new(channel: Channel) -> Client {
         .max_encoding_message_size(MESSAGE_LIMIT)
 }
 
-/// Who we are and whom we trust.
-#[derive(Clone)]
-pub struct Tls {
-    authority: Certificate,
-    identity: Identity,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
-    }
-}
-
-impl Tls {
-    /// Reads this node's certificates.
-    pub fn read(paths: &Paths) -> std::io::Result<Tls> {
-        let read = |path: &Path| {
-            std::fs::read(path)
-                .map_err(|e| std::io::Error::new(e.kind(), format!("{}: {e}", path.display())))
-        };
-        Ok(Tls {
-            authority: Certificate::from_pem(read(&paths.authority())?),
-            identity: Identity::from_pem(read(&paths.certificate())?, read(&paths.key())?),
-        })
-    }
-
-    /// A connection to a node, made when it is first used. The node must prove its UUID.
-    pub fn channel(&self, node: NodeId, address: &str, port: u16) -> Result<Channel, Error> {
-        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-        let bad = |e: tonic::transport::Error| {
+/// A connection to a node, made when it is first used. The node must prove its UUID; what this one
+/// shows is looked up whenever it connects.
+pub fn channel(
+    tls: &Tls,
+    own: Own,
+    node: NodeId,
+    address: &str,
+    port: u16,
+) -> Result<Channel, Error> {
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let target = format!("{host}:{port}");
+    let name = ServerName::try_from(certificate_name(node))
+        .map_err(|e| Error::internal(format!("The name of node {node}'s certificate: {e}")))?;
+    // The scheme says nothing here: the connector speaks TLS.
+    let endpoint = Endpoint::from_shared(format!("http://{target}"))
+        .map_err(|e| {
             Error::internal(format!("Node {node}: cannot connect to {address}: {e}"))
-        };
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(self.authority.clone())
-            .identity(self.identity.clone())
-            // A stopped daemon's kernel still accepts connections: only this tells.
-            .timeout(CONNECT)
-            .domain_name(certificate_name(node));
-        let endpoint = Endpoint::from_shared(format!("https://{host}:{port}"))
-            .map_err(bad)?
-            .tls_config(tls)
-            .map_err(bad)?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .tcp_nodelay(true);
-        Ok(endpoint.connect_lazy())
-    }
+        })?
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .tcp_nodelay(true);
+    let tls = tls.clone();
+    let connect = tower::service_fn(move |_| {
+        let (tls, name, target) = (tls.clone(), name.clone(), target.clone());
+        // A stopped daemon's kernel still accepts connections: only a deadline for all of it tells.
+        async move {
+            let connecting = connect(&tls, own, name, &target);
+            tokio::time::timeout(CONNECT, connecting)
+                .await
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        }
+    });
+    Ok(endpoint.connect_with_connector_lazy(connect))
+}
+
+async fn connect(
+    tls: &Tls,
+    own: Own,
+    name: ServerName<'static>,
+    target: &str,
+) -> std::io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let config = tls.client_config(own).map_err(|e| std::io::Error::other(e.message))?;
+    let stream = TcpStream::connect(target).await?;
+    stream.set_nodelay(true)?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    Ok(TokioIo::new(stream))
 }
 
 /// Why a node did not do it.

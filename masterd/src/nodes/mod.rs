@@ -5,16 +5,18 @@
 //! job; after that its step fails like any other.
 
 mod client;
+mod crypto;
 mod joined;
 mod observed;
 mod watch;
 
-pub use client::Tls;
+pub use client::channel;
 pub use joined::{Joined, JoinedNodes};
 pub use observed::{NodeView, Observed};
 
 use crate::jobs::{BoxFuture, Hands, StepId};
 use crate::state::State;
+use crate::tls::{Own, Tls};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{ClusterId, Epoch, JobId, NodeId};
 use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
@@ -41,11 +43,23 @@ struct Inner {
     cluster: ClusterId,
     epoch: Epoch,
     port: u16,
-    channels: Mutex<HashMap<NodeId, (String, tonic::transport::Channel)>>,
+    channels: Mutex<HashMap<NodeId, Line>>,
+    /// Nodes to which this one shows its former certificate, and the certificates' generation for
+    /// which that holds.
+    former: Mutex<HashMap<NodeId, u64>>,
     observed: Observed,
     joined: JoinedNodes,
     forget: mpsc::UnboundedSender<JobId>,
     patience: Duration,
+}
+
+/// A connection to a node, and what it was made for.
+#[derive(Debug)]
+struct Line {
+    address: String,
+    own: Own,
+    generation: u64,
+    channel: tonic::transport::Channel,
 }
 
 impl Nodes {
@@ -67,6 +81,7 @@ impl Nodes {
             epoch,
             port,
             channels: Mutex::new(HashMap::new()),
+            former: Mutex::new(HashMap::new()),
             observed: Observed::default(),
             joined,
             forget,
@@ -121,15 +136,40 @@ impl Nodes {
 
     fn client(&self, node: NodeId) -> Result<client::Client> {
         let address = self.address(node)?;
+        let generation = self.0.tls.generation();
+        let own = match self.former().get(&node) {
+            Some(then) if *then == generation => Own::Former,
+            _ => Own::Current,
+        };
         let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, channel)) = channels.get(&node)
-            && *known == address
+        if let Some(line) = channels.get(&node)
+            && line.address == address
+            && (line.own, line.generation) == (own, generation)
         {
-            return Ok(client::new(channel.clone()));
+            return Ok(client::new(line.channel.clone()));
         }
-        let channel = self.0.tls.channel(node, &address, self.0.port)?;
-        channels.insert(node, (address, channel.clone()));
+        let channel = client::channel(&self.0.tls, own, node, &address, self.0.port)?;
+        let line = Line { address, own, generation, channel: channel.clone() };
+        channels.insert(node, line);
         Ok(client::new(channel))
+    }
+
+    fn former(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, u64>> {
+        self.0.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A node did not accept us. While certificates are being renewed, it may know only the other
+    /// one of ours: then that is shown from now on. Result: whether there is another.
+    fn change_certificate(&self, node: NodeId) -> bool {
+        if !self.0.tls.has_former() {
+            return false;
+        }
+        let generation = self.0.tls.generation();
+        let mut former = self.former();
+        if former.remove(&node) != Some(generation) {
+            former.insert(node, generation);
+        }
+        true
     }
 
     fn name(&self, node: NodeId) -> String {
@@ -140,6 +180,10 @@ impl Nodes {
         match client::ask(self.client(node)?, self.fence(), question).await {
             // A connection that broke while idle shows only now: once more, on a new one.
             Err(client::Failure::Unreachable(_)) => {
+                self.change_certificate(node);
+                client::ask(self.client(node)?, self.fence(), question).await
+            }
+            Err(client::Failure::Refused(_)) if self.change_certificate(node) => {
                 client::ask(self.client(node)?, self.fence(), question).await
             }
             other => other,
@@ -154,7 +198,7 @@ impl Nodes {
         action: &Action,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Outcome> {
-        let action = serde_json::to_string(action)
+        let action = serde_json::to_string(&*self.complete(action).await?)
             .map_err(|e| Error::internal(format!("unsendable action: {e}")))?;
         let request = pb::RunRequest {
             fence: self.fence(),
@@ -165,6 +209,7 @@ impl Nodes {
             action,
         };
         let give_up = tokio::time::Instant::now() + self.0.patience;
+        let mut refused = false;
         loop {
             match client::run(self.client(node)?, request.clone(), progress).await {
                 Ok(outcome) => {
@@ -176,7 +221,11 @@ impl Nodes {
                         return Err(client::Failure::Unreachable(why)
                             .into_error(&format!("node {}", self.name(node))));
                     }
+                    self.change_certificate(node);
                     tokio::time::sleep(RETRY).await;
+                }
+                Err(client::Failure::Refused(_)) if !refused && self.change_certificate(node) => {
+                    refused = true;
                 }
                 Err(other) => return Err(other.into_error(&format!("node {}", self.name(node)))),
             }
@@ -215,7 +264,12 @@ impl Nodes {
 
 impl Hands for Nodes {
     fn ask<'a>(&'a self, node: NodeId, question: &'a Question) -> BoxFuture<'a, Result<Answer>> {
-        Box::pin(self.ask_node(node, question))
+        Box::pin(async move {
+            match self.answer_here(node, question).await {
+                Some(answer) => answer,
+                None => self.ask_node(node, question).await,
+            }
+        })
     }
 
     fn run<'a>(

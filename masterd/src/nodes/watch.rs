@@ -51,6 +51,7 @@ async fn watch_one(nodes: Nodes, node: NodeId, stop: CancellationToken) {
             problem = follow(&nodes, node) => problem,
         };
         tracing::debug!(node = %nodes.name(node), %problem, "node does not answer");
+        nodes.change_certificate(node);
         if !stop.is_cancelled() {
             nodes.0.observed.lost(node, problem.to_string());
         }

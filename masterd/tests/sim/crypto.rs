@@ -129,10 +129,12 @@ impl World {
         if wanted.is_empty() {
             return problems;
         }
-        let equipped = self
-            .machines
-            .iter()
-            .filter(|(id, m)| config.nodes.contains_key(id) && !m.dead && m.crypto.number > 0);
+        let equipped = self.machines.iter().filter(|(id, m)| {
+            config.nodes.contains_key(id)
+                && !m.dead
+                && !self.silent.contains(id)
+                && m.crypto.number > 0
+        });
         for (id, machine) in equipped {
             let mut problem = |text: String| problems.push(format!("{}: {text}", machine.name));
             let crypto = &machine.crypto;

@@ -221,6 +221,7 @@ impl Hands for SimHands {
                 counted.asks - 1
             };
             if self.faults().fail_ask == Some(number) {
+                self.world().silent.insert(node);
                 return Err(Error::environment(format!("injected failure of question {number}")));
             }
             self.world().answer(node, question)

@@ -8,6 +8,7 @@
 
 pub mod answers;
 pub mod compare;
+pub mod crypto;
 pub mod hands;
 pub mod scenario;
 pub mod site;

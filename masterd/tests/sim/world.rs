@@ -76,6 +76,8 @@ pub struct World {
     pub machines: BTreeMap<NodeId, Machine>,
     pub shared: BTreeMap<String, Data>,
     pub joined: Vec<Joined>,
+    /// Machines that did not answer a question: what they were to be told, the reconciler tells.
+    pub silent: std::collections::BTreeSet<NodeId>,
     /// What must never happen, and did.
     pub violations: Vec<String>,
 }

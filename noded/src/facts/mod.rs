@@ -51,5 +51,6 @@ pub async fn node(host: &Host, guests: &[GuestReport]) -> NodeReport {
         storage,
         hypervisors: host.hypervisors.accelerations().await,
         hooks: hooks::directories(&host.paths).await,
+        crypto: Some(crate::crypto::report(&host.paths)),
     }
 }

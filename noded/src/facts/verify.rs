@@ -58,6 +58,7 @@ pub async fn verify(
             daemons: daemons(&paths),
             ssconf: ssconf::digests(&paths)?,
             certificate_expires: certificate_expires(&paths),
+            crypto: Some(crate::crypto::report(&paths)),
             os: os::list(&paths),
             files: files(&paths),
         })

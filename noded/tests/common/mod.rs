@@ -78,6 +78,8 @@ impl Cluster {
         fs::write(paths.certificate(), certificate.pem()).unwrap();
         fs::write(paths.ssconf("file_storage_dir"), "/srv/files\n").unwrap();
         fs::write(paths.ssconf("hypervisor_list"), "fake\n").unwrap();
+        let members = (1..10).map(|n| format!("00000000-0000-4000-8000-{n:012} node{n}\n"));
+        fs::write(paths.ssconf("node_uuids"), members.collect::<String>()).unwrap();
         let identity = Identity {
             cluster: self.id,
             node: id,

@@ -1,5 +1,6 @@
 //! What a node sees by itself.
 
+use super::crypto::CryptoReport;
 use super::question::Acceleration;
 use crate::choices::Hypervisor;
 use crate::ids::InstanceId;
@@ -90,4 +91,7 @@ pub struct NodeReport {
     /// Directories with hooks to run, as `instance-add-pre.d`.
     #[serde(default)]
     pub hooks: Vec<String>,
+    /// Its certificates and shared secrets.
+    #[serde(default)]
+    pub crypto: Option<CryptoReport>,
 }

@@ -1,6 +1,6 @@
 //! The cluster object: defaults and settings that hold for all.
 
-use super::ParamMap;
+use super::{Crypto, ParamMap};
 use crate::choices::{DiskTemplate, Hypervisor};
 use crate::ids::{ClusterId, NodeId};
 use crate::names::ClusterName;
@@ -90,6 +90,9 @@ pub struct Cluster {
     pub candidate_pool_size: u32,
     #[serde(default)]
     pub candidate_certs: BTreeMap<NodeId, String>,
+    /// Whom nodes trust, and what they share. Not in Ganeti.
+    #[serde(default, skip_serializing_if = "Crypto::is_empty")]
+    pub crypto: Crypto,
     #[serde(default)]
     pub modify_etc_hosts: bool,
     #[serde(default)]

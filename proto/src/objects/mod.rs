@@ -7,6 +7,7 @@
 
 mod cluster;
 mod config_data;
+mod crypto;
 mod disk;
 mod filter;
 mod group;
@@ -17,6 +18,7 @@ mod node;
 
 pub use cluster::{Cluster, CollectorConfig};
 pub use config_data::{CONFIG_VERSION, ConfigData};
+pub use crypto::Crypto;
 pub use disk::{Disk, DiskMode, LogicalId};
 pub use filter::{FilterAction, FilterRule};
 pub use group::{GroupNetwork, NodeGroup};

@@ -5,6 +5,7 @@ use super::secret::PrivateParams;
 use super::spec::NicSpec;
 use crate::choices::{DiskTemplate, Hypervisor, ListAction, SshKeyType, VerifyCheck};
 use crate::params::ParamMap;
+use crate::secrets::SecretFile;
 use std::collections::BTreeMap;
 
 opcodes! {
@@ -150,5 +151,15 @@ opcodes! {
         ssh_key_bits: Option<u32> = None,
         verbose: bool = false,
         debug: bool = false,
+        /// Only these nodes' certificates. This and what follows is not in Ganeti's opcode.
+        nodes: Vec<String> = Vec::new(),
+        /// A new authority, and certificates of it for all nodes.
+        new_cluster_certificate: bool = false,
+        /// Make these anew.
+        new_secrets: Vec<SecretFile> = Vec::new(),
+        /// Use these from now on: versions that were handed in before.
+        given_secrets: BTreeMap<SecretFile, String> = BTreeMap::new(),
+        /// Trust former authorities and certificates no more.
+        forget_former: bool = false,
     }
 }

@@ -42,6 +42,7 @@ impl Operate for NodeRemove {
         }
         let mut cluster = (*config.cluster).clone();
         cluster.candidate_certs.remove(&node.uuid);
+        cluster.crypto.forget_node(node.uuid);
         let size = cluster.candidate_pool_size as usize;
         let promoted = pool::promotions(config, size, |id| id != node.uuid);
         let promoted = pool::promote(cx, &mut cluster, promoted);

@@ -9,6 +9,7 @@
 //! under way are working on.
 
 mod all;
+mod certificates;
 mod config;
 mod findings;
 mod group;
