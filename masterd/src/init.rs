@@ -89,19 +89,28 @@ pub fn init(paths: &Paths, spec: &InitSpec) -> Result<ClusterId> {
     Ok(cluster_id)
 }
 
-/// Writes the database beside its place and moves it there: half a database is never found.
+/// Stores the first configuration.
 fn store(paths: &Paths, config: &Config, mut puts: Vec<(Key, String)>) -> Result<()> {
+    let object = Object::Cluster(Box::new((*config.cluster).clone()));
+    puts.push((Key::new(Space::Cluster, "cluster"), object.to_body()));
+    write_database(paths, Epoch(0), puts)
+}
+
+/// Writes the database beside its place and moves it there: half a database is never found.
+pub(crate) fn write_database(
+    paths: &Paths,
+    epoch: Epoch,
+    puts: Vec<(Key, String)>,
+) -> Result<()> {
     let failed = |e: &dyn std::fmt::Display| {
         Error::environment(format!("The configuration could not be stored: {e}"))
     };
-    let object = Object::Cluster(Box::new((*config.cluster).clone()));
-    puts.push((Key::new(Space::Cluster, "cluster"), object.to_body()));
     let temporary = paths.data_dir().join("config.db.new");
     for leftover in ["config.db.new", "config.db.new-wal", "config.db.new-shm"] {
         std::fs::remove_file(paths.data_dir().join(leftover)).ok();
     }
     let mut store = SqliteStore::create(&temporary).map_err(|e| failed(&e))?;
-    store.commit(Epoch(0), &[Batch { puts, deletes: vec![] }]).map_err(|e| failed(&e))?;
+    store.commit(epoch, &[Batch { puts, deletes: vec![] }]).map_err(|e| failed(&e))?;
     // Closing it empties the write-ahead log into the file.
     drop(store);
     std::fs::rename(&temporary, paths.database()).map_err(|e| failed(&e))

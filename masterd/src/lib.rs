@@ -1,6 +1,7 @@
 //! The one writer of cluster state. See `ARCHITECTURE.md`.
 
 pub mod api;
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod daemon;
@@ -11,6 +12,7 @@ pub mod nodes;
 pub mod ops;
 pub mod pki;
 pub mod query;
+pub mod restore;
 pub mod role;
 pub mod state;
 pub mod store;

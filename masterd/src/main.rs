@@ -1,8 +1,9 @@
 //! `roost-masterd`: leads a cluster, or makes a new one.
 
 use clap::{Parser, Subcommand};
-use roost_masterd::{daemon, init};
+use roost_masterd::{daemon, init, restore};
 use roost_proto::error::{Error, ErrorType, Result};
+use roost_proto::import::ImportSpec;
 use roost_proto::init::InitSpec;
 use roost_proto::paths::{Paths, ROOTDIR_ENV};
 use std::io::Read;
@@ -26,6 +27,9 @@ enum Command {
     Run,
     /// Make a new cluster; settings are read from standard input (JSON)
     Init,
+    /// Make a cluster of a backup or of Ganeti's configuration; settings are read from standard
+    /// input (JSON)
+    Import,
 }
 
 fn main() -> ExitCode {
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let paths = Paths::new(std::env::var_os(ROOTDIR_ENV).map(Into::into));
     let result = match arguments.command {
         Some(Command::Init) => make_cluster(&paths),
+        Some(Command::Import) => import(&paths),
         Some(Command::Run) | None => lead(&paths),
     };
     match result {
@@ -55,14 +60,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn make_cluster(paths: &Paths) -> Result<()> {
+fn settings<T: serde::de::DeserializeOwned>() -> Result<T> {
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
         .map_err(|e| Error::wrong_input(format!("The settings cannot be read: {e}")))?;
-    let spec: InitSpec = serde_json::from_str(&text)
-        .map_err(|e| Error::wrong_input(format!("The settings cannot be understood: {e}")))?;
-    init::init(paths, &spec).map(|_| ())
+    serde_json::from_str(&text)
+        .map_err(|e| Error::wrong_input(format!("The settings cannot be understood: {e}")))
+}
+
+fn make_cluster(paths: &Paths) -> Result<()> {
+    init::init(paths, &settings::<InitSpec>()?).map(|_| ())
+}
+
+fn import(paths: &Paths) -> Result<()> {
+    let said = restore::import(paths, &settings::<ImportSpec>()?)?;
+    print!("{said}");
+    Ok(())
 }
 
 fn lead(paths: &Paths) -> Result<()> {

@@ -368,6 +368,30 @@ impl Master for Service {
         Ok(Response::new(stream(outputs.collect())))
     }
 
+    type ExportConfigStream = Stream<pb::ExportChunk>;
+
+    async fn export_config(
+        &self,
+        request: Request<pb::ExportRequest>,
+    ) -> Result<Response<Self::ExportConfigStream>, Status> {
+        let request = request.into_inner();
+        self.call(format!("export {} {}", request.format, request.archived));
+        let chunks = ["{\"a\"", ": 1}\n"].map(|data| pb::ExportChunk {
+            data: data.into(),
+            notes: vec!["the cluster: 'extra'".into()],
+        });
+        Ok(Response::new(stream(chunks.into())))
+    }
+
+    async fn store_secret(
+        &self,
+        request: Request<pb::StoreSecretRequest>,
+    ) -> Result<Response<pb::StoreSecretReply>, Status> {
+        let request = request.into_inner();
+        self.call(format!("store {} {} bytes", request.file, request.content.len()));
+        Ok(Response::new(pb::StoreSecretReply { version: "version".into() }))
+    }
+
     async fn repair_debris(
         &self,
         request: Request<pb::RepairRequest>,

@@ -2,6 +2,7 @@
 
 use super::join::Tokens;
 use super::{command, jobs, peer, watch_config};
+use crate::backup;
 use crate::jobs::Engine;
 use crate::nodes::Nodes;
 use crate::query::{self, World};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
 
 /// Rows in one message of a query's answer.
@@ -52,6 +54,11 @@ pub async fn serve(api: Api, paths: &Paths, shutdown: CancellationToken) -> Resu
     let listener = UnixListener::bind(&path).map_err(failed)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).map_err(failed)?;
     let service = MasterServer::new(api).max_decoding_message_size(REQUEST_LIMIT);
+    let own_paths = paths.clone();
+    let service = InterceptedService::new(service, move |mut request: Request<()>| {
+        request.extensions_mut().insert(own_paths.clone());
+        Ok(request)
+    });
     tonic::transport::Server::builder()
         .add_service(service)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown.cancelled_owned())
@@ -239,6 +246,23 @@ impl Master for Api {
     async fn command(&self, request: Request<pb::CommandRequest>) -> Reply<Self::CommandStream> {
         peer::administrator(&request)?;
         let stream = command::run(&self.state.config(), &self.nodes, request.into_inner());
+        stream.map(Response::new).map_err(|e| to_status(&e))
+    }
+
+    type ExportConfigStream = Stream<pb::ExportChunk>;
+
+    async fn export_config(
+        &self,
+        request: Request<pb::ExportRequest>,
+    ) -> Reply<Self::ExportConfigStream> {
+        // Private parameters and keys are in it.
+        peer::administrator(&request)?;
+        let paths = request
+            .extensions()
+            .get::<Paths>()
+            .cloned()
+            .ok_or_else(|| Status::internal("the request does not say where files are"))?;
+        let stream = backup::export(&self.state, &paths, request.get_ref()).await;
         stream.map(Response::new).map_err(|e| to_status(&e))
     }
 

@@ -11,14 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const BACKUP_FORMAT: u32 = 1;
 
 /// Other files of the data directory that make a master: Ganeti's names.
-pub const KEPT_FILES: &[&str] = &[
-    "hmac.key",
-    "cluster-domain-secret",
-    "rapi.pem",
-    "rapi/users",
-    "spice.pem",
-    "spice-ca.pem",
-];
+pub const KEPT_FILES: &[&str] =
+    &["hmac.key", "cluster-domain-secret", "rapi.pem", "rapi/users", "spice.pem", "spice-ca.pem"];
 
 /// A backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +44,8 @@ pub struct Backup {
 pub struct KeptFiles {
     pub identity: String,
     pub authority: String,
+    /// Absent once the store has it: then it is among the documents.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub authority_key: String,
     pub certificate: String,
     pub key: String,

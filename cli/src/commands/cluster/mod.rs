@@ -6,7 +6,10 @@ mod copyfile;
 mod deactivate_master_ip;
 mod destroy;
 mod export_config;
+mod export_config;
 mod getmaster;
+mod import_config;
+mod import_ganeti;
 mod import_config;
 mod import_ganeti;
 mod info;
@@ -35,7 +38,10 @@ pub const VERBS: &[Entry] = &[
     entry::<deactivate_master_ip::DeactivateMasterIp>(),
     entry::<destroy::Destroy>(),
     entry::<export_config::ExportConfig>(),
+    entry::<export_config::ExportConfig>(),
     entry::<getmaster::Getmaster>(),
+    entry::<import_config::ImportConfig>(),
+    entry::<import_ganeti::ImportGaneti>(),
     entry::<import_config::ImportConfig>(),
     entry::<import_ganeti::ImportGaneti>(),
     entry::<info::Info>(),
