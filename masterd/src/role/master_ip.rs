@@ -28,8 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The numbers of these actions: above all that the copies of ssconf will ever have.
-static NEXT: AtomicUsize = AtomicUsize::new(1 << 30);
+/// The numbers of these actions: above all that the copies of ssconf (from 1) and of certificates
+/// (from 2^30) will ever have, or a node would take one for the other.
+static NEXT: AtomicUsize = AtomicUsize::new(1 << 31);
 
 /// Brings the address to the master of the configuration, which is this node: down on every other
 /// node that can be reached and has it, then up here. Result: what did not work, for the log.
