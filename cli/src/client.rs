@@ -53,9 +53,7 @@ impl Client {
         // There is only one connection, and it stands already.
         let mut stream = Some(TokioIo::new(stream));
         let connector = tower::service_fn(move |_| {
-            let stream = stream
-                .take()
-                .ok_or(std::io::Error::from(IoErrorKind::NotConnected));
+            let stream = stream.take().ok_or(std::io::Error::from(IoErrorKind::NotConnected));
             async move { stream }
         });
         let channel = Endpoint::from_static("http://master.invalid")
@@ -84,21 +82,10 @@ impl Client {
     ) -> Outcome<Vec<Result<JobId, Error>>> {
         let jobs = jobs
             .iter()
-            .map(|ops| Job {
-                opcodes: ops.iter().map(Value::to_string).collect(),
-            })
+            .map(|ops| Job { opcodes: ops.iter().map(Value::to_string).collect() })
             .collect();
-        let request = SubmitJobsRequest {
-            jobs,
-            even_if_drained,
-        };
-        let reply = self
-            .rpc
-            .clone()
-            .submit_jobs(request)
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let request = SubmitJobsRequest { jobs, even_if_drained };
+        let reply = self.rpc.clone().submit_jobs(request).await.map_err(failed)?.into_inner();
         reply
             .jobs
             .into_iter()
@@ -112,16 +99,8 @@ impl Client {
 
     /// Follows a job from a log entry on.
     pub async fn follow(&self, job: JobId, log_serial: u64) -> Outcome<JobChanges> {
-        let request = WaitForJobChangeRequest {
-            job: job.0,
-            log_serial,
-        };
-        let stream = self
-            .rpc
-            .clone()
-            .wait_for_job_change(request)
-            .await
-            .map_err(failed)?;
+        let request = WaitForJobChangeRequest { job: job.0, log_serial };
+        let stream = self.rpc.clone().wait_for_job_change(request).await.map_err(failed)?;
         Ok(JobChanges(stream.into_inner()))
     }
 
@@ -134,21 +113,10 @@ impl Client {
     ) -> Outcome<QueryResponse> {
         let request = QueryRequest {
             what: what.as_str().to_owned(),
-            fields: fields
-                .iter()
-                .map(|field| field.as_ref().to_owned())
-                .collect(),
-            filter: filter
-                .map(|filter| filter.to_json().to_string())
-                .unwrap_or_default(),
+            fields: fields.iter().map(|field| field.as_ref().to_owned()).collect(),
+            filter: filter.map(|filter| filter.to_json().to_string()).unwrap_or_default(),
         };
-        let mut stream = self
-            .rpc
-            .clone()
-            .query(request)
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let mut stream = self.rpc.clone().query(request).await.map_err(failed)?.into_inner();
         let mut response = QueryResponse::default();
         while let Some(chunk) = stream.message().await.map_err(failed)? {
             if !chunk.fields.is_empty() {
@@ -164,98 +132,46 @@ impl Client {
 
     /// Ganeti's dict of information about the cluster.
     pub async fn info(&self) -> Outcome<Value> {
-        let reply = self
-            .rpc
-            .clone()
-            .cluster_info(InfoRequest {})
-            .await
-            .map_err(failed)?;
+        let reply = self.rpc.clone().cluster_info(InfoRequest {}).await.map_err(failed)?;
         read(&reply.into_inner().info)
     }
 
     /// Asks for a job to be cancelled; with `kill`, whatever it is doing.
     pub async fn cancel_job(&self, job: JobId, kill: bool) -> Outcome<JobReply> {
-        let request = JobRequest {
-            job: job.0,
-            kill,
-            priority: 0,
-        };
-        Ok(self
-            .rpc
-            .clone()
-            .cancel_job(request)
-            .await
-            .map_err(failed)?
-            .into_inner())
+        let request = JobRequest { job: job.0, kill, priority: 0 };
+        Ok(self.rpc.clone().cancel_job(request).await.map_err(failed)?.into_inner())
     }
 
     /// Puts a finished job aside.
     pub async fn archive_job(&self, job: JobId) -> Outcome<JobReply> {
-        let request = JobRequest {
-            job: job.0,
-            kill: false,
-            priority: 0,
-        };
-        Ok(self
-            .rpc
-            .clone()
-            .archive_job(request)
-            .await
-            .map_err(failed)?
-            .into_inner())
+        let request = JobRequest { job: job.0, kill: false, priority: 0 };
+        Ok(self.rpc.clone().archive_job(request).await.map_err(failed)?.into_inner())
     }
 
     /// Gives the rest of a job another priority.
     pub async fn change_priority(&self, job: JobId, priority: i32) -> Outcome<JobReply> {
-        let request = JobRequest {
-            job: job.0,
-            kill: false,
-            priority,
-        };
-        Ok(self
-            .rpc
-            .clone()
-            .change_job_priority(request)
-            .await
-            .map_err(failed)?
-            .into_inner())
+        let request = JobRequest { job: job.0, kill: false, priority };
+        Ok(self.rpc.clone().change_job_priority(request).await.map_err(failed)?.into_inner())
     }
 
     /// Puts finished jobs of an age in seconds aside (negative: all). Result: how many were, and
     /// how many were not looked at.
     pub async fn auto_archive(&self, age: i64) -> Outcome<(u64, u64)> {
         let request = AutoArchiveRequest { age };
-        let reply = self
-            .rpc
-            .clone()
-            .auto_archive_jobs(request)
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let reply = self.rpc.clone().auto_archive_jobs(request).await.map_err(failed)?.into_inner();
         Ok((reply.archived, reply.left))
     }
 
     /// Sets, clears or only reads whether the queue refuses new jobs.
     pub async fn drain(&self, drain: Option<bool>) -> Outcome<bool> {
-        let reply = self
-            .rpc
-            .clone()
-            .drain(DrainRequest { drain })
-            .await
-            .map_err(failed)?;
+        let reply = self.rpc.clone().drain(DrainRequest { drain }).await.map_err(failed)?;
         Ok(reply.into_inner().drained)
     }
 
     /// Lists what earlier jobs could not undo; with `repair`, tries to remove it first.
     pub async fn repair_debris(&self, repair: bool) -> Outcome<RepairReply> {
         let request = RepairRequest { repair };
-        Ok(self
-            .rpc
-            .clone()
-            .repair_debris(request)
-            .await
-            .map_err(failed)?
-            .into_inner())
+        Ok(self.rpc.clone().repair_debris(request).await.map_err(failed)?.into_inner())
     }
 
     /// A backup's text in a format, and what the format has no place for.
@@ -264,17 +180,9 @@ impl Client {
         format: &str,
         archived: bool,
     ) -> Outcome<(Vec<u8>, Vec<String>)> {
-        let request = ExportRequest {
-            format: format.to_owned(),
-            archived,
-        };
-        let mut stream = self
-            .rpc
-            .clone()
-            .export_config(request)
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let request = ExportRequest { format: format.to_owned(), archived };
+        let mut stream =
+            self.rpc.clone().export_config(request).await.map_err(failed)?.into_inner();
         let (mut text, mut notes) = (Vec::new(), Vec::new());
         while let Some(chunk) = stream.message().await.map_err(failed)? {
             text.extend(chunk.data);
@@ -285,44 +193,25 @@ impl Client {
 
     /// Hands in a secret. Result: the version by which a job names it.
     pub async fn store_secret(&self, file: SecretFile, content: Vec<u8>) -> Outcome<String> {
-        let request = StoreSecretRequest {
-            file: file.as_str().to_owned(),
-            content,
-        };
-        let reply = self
-            .rpc
-            .clone()
-            .store_secret(request)
-            .await
-            .map_err(failed)?;
+        let request = StoreSecretRequest { file: file.as_str().to_owned(), content };
+        let reply = self.rpc.clone().store_secret(request).await.map_err(failed)?;
         Ok(reply.into_inner().version)
     }
 
     /// A token with which a node may join once.
     pub async fn join_token(&self, node: &str, address: &str) -> Outcome<TokenReply> {
-        let request = TokenRequest {
-            node: node.to_owned(),
-            address: address.to_owned(),
-        };
-        Ok(self
-            .rpc
-            .clone()
-            .create_join_token(request)
-            .await
-            .map_err(failed)?
-            .into_inner())
+        let request = TokenRequest { node: node.to_owned(), address: address.to_owned() };
+        Ok(self.rpc.clone().create_join_token(request).await.map_err(failed)?.into_inner())
     }
 
     /// Runs a shell command line on nodes (none named: all that are online).
     pub async fn run_command(&self, nodes: Vec<String>, line: String) -> Outcome<CommandOutputs> {
-        self.on_nodes(nodes, command_request::What::Command(line))
-            .await
+        self.on_nodes(nodes, command_request::What::Command(line)).await
     }
 
     /// Copies a file of the master to nodes (none named: all that are online).
     pub async fn copy_file(&self, nodes: Vec<String>, path: String) -> Outcome<CommandOutputs> {
-        self.on_nodes(nodes, command_request::What::CopyFile(path))
-            .await
+        self.on_nodes(nodes, command_request::What::CopyFile(path)).await
     }
 
     async fn on_nodes(
@@ -330,10 +219,7 @@ impl Client {
         nodes: Vec<String>,
         what: command_request::What,
     ) -> Outcome<CommandOutputs> {
-        let request = CommandRequest {
-            nodes,
-            what: Some(what),
-        };
+        let request = CommandRequest { nodes, what: Some(what) };
         let stream = self.rpc.clone().command(request).await.map_err(failed)?;
         Ok(CommandOutputs(stream.into_inner()))
     }
@@ -358,9 +244,7 @@ fn read<T: DeserializeOwned>(json: &str) -> Outcome<T> {
 }
 
 fn protocol_error(why: impl std::fmt::Display) -> Failure {
-    Failure::say(format!(
-        "Unhandled protocol error while talking to the master daemon:\n{why}"
-    ))
+    Failure::say(format!("Unhandled protocol error while talking to the master daemon:\n{why}"))
 }
 
 /// What went wrong with a call.
@@ -403,15 +287,10 @@ fn no_connection(paths: &Paths, error: IoErrorKind) -> Failure {
         return no_permission();
     }
     let prerequisite = |message: String| {
-        Failure::Error(Error {
-            kind: ErrorKind::OpPrereqError,
-            error_type: None,
-            message,
-        })
+        Failure::Error(Error { kind: ErrorKind::OpPrereqError, error_type: None, message })
     };
-    let identity: Option<roost_proto::paths::Identity> = std::fs::read(paths.identity())
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let identity: Option<roost_proto::paths::Identity> =
+        std::fs::read(paths.identity()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let master = std::fs::read_to_string(paths.ssconf("master_node")).ok();
     match (identity, master.as_deref().map(str::trim)) {
         (None, None) => prerequisite(
@@ -440,28 +319,15 @@ mod tests {
         let failure = failed(to_status(&Error::wrong_state("busy")));
         assert!(matches!(failure, Failure::Error(error) if error.message == "busy"));
         let failure = failed(Status::permission_denied("no"));
-        assert!(
-            failure
-                .text()
-                .expect("text")
-                .starts_with("It seems you don't have permissions")
-        );
+        assert!(failure.text().expect("text").starts_with("It seems you don't have permissions"));
     }
 
     #[test]
     fn without_a_connection_the_machine_is_looked_at() {
         let root = tempfile::tempdir().expect("temporary directory");
         let paths = Paths::new(Some(root.path().to_owned()));
-        let text = |paths| {
-            no_connection(paths, IoErrorKind::NotFound)
-                .text()
-                .expect("text")
-        };
-        assert!(
-            text(&paths).ends_with("not part of a cluster"),
-            "{}",
-            text(&paths)
-        );
+        let text = |paths| no_connection(paths, IoErrorKind::NotFound).text().expect("text");
+        assert!(text(&paths).ends_with("not part of a cluster"), "{}", text(&paths));
         std::fs::create_dir_all(paths.data_dir()).expect("directory");
         let identity = r#"{"cluster": "a5c9f2f4-7a08-4c0c-9df9-e3a2d3bfca7a",
             "node": "b5c9f2f4-7a08-4c0c-9df9-e3a2d3bfca7a", "name": "n1", "address": "10.0.0.1"}"#;
