@@ -9,11 +9,13 @@ use roost_proto::paths::Paths;
 use roost_proto::query::{Filter, QueryResponse, Resource};
 use roost_proto::rpc::master::master_client::MasterClient;
 use roost_proto::rpc::master::{
-    AutoArchiveRequest, CommandOutput, CommandRequest, DrainRequest, ExportRequest, InfoRequest,
-    Job, JobChange, JobReply, JobRequest, QueryRequest, RepairReply, RepairRequest,
-    SubmitJobsRequest, TokenReply, TokenRequest, WaitForJobChangeRequest, command_request,
-    submitted,
+    AutoArchiveRequest, CommandOutput, CommandRequest, DeleteFilterRequest, DrainRequest,
+    ExportRequest, FailoverEvent, FailoverRequest, InfoRequest, Job, JobChange, JobReply,
+    JobRequest, PutFilterRequest, QueryRequest, RepairReply, RepairRequest, ReplicationReply,
+    ReplicationRequest, StoreSecretRequest, SubmitJobsRequest, TokenReply, TokenRequest,
+    WaitForJobChangeRequest, command_request, submitted,
 };
+use roost_proto::secrets::SecretFile;
 use roost_proto::status::from_status;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -68,10 +70,7 @@ impl Client {
 
     /// Whether masterd is there at all.
     pub async fn answers(paths: &Paths) -> bool {
-        match Client::connect(paths, &Environment::default()).await {
-            Ok(client) => client.info().await.is_ok(),
-            Err(_) => false,
-        }
+        Client::connect(paths, &Environment::default()).await.is_ok()
     }
 
     /// Submits jobs: lists of opcodes in JSON. Each is accepted or refused by itself.
@@ -136,6 +135,17 @@ impl Client {
         read(&reply.into_inner().info)
     }
 
+    /// Makes this node the master; the stream tells how.
+    pub async fn failover(&self, request: FailoverRequest) -> Outcome<Streaming<FailoverEvent>> {
+        Ok(self.rpc.clone().failover(request).await.map_err(failed)?.into_inner())
+    }
+
+    /// How the copies of the state are. Nodes in `down` are by the operator's word down.
+    pub async fn replication(&self, down: Vec<String>) -> Outcome<ReplicationReply> {
+        let request = ReplicationRequest { down };
+        Ok(self.rpc.clone().replication(request).await.map_err(failed)?.into_inner())
+    }
+
     /// Asks for a job to be cancelled; with `kill`, whatever it is doing.
     pub async fn cancel_job(&self, job: JobId, kill: bool) -> Outcome<JobReply> {
         let request = JobRequest { job: job.0, kill, priority: 0 };
@@ -166,6 +176,18 @@ impl Client {
     pub async fn drain(&self, drain: Option<bool>) -> Outcome<bool> {
         let reply = self.rpc.clone().drain(DrainRequest { drain }).await.map_err(failed)?;
         Ok(reply.into_inner().drained)
+    }
+
+    /// Adds a job filter rule, or replaces one. Result: its UUID.
+    pub async fn put_filter(&self, request: PutFilterRequest) -> Outcome<String> {
+        Ok(self.rpc.clone().put_filter(request).await.map_err(failed)?.into_inner().uuid)
+    }
+
+    /// Removes a job filter rule.
+    pub async fn delete_filter(&self, uuid: String) -> Outcome {
+        let request = DeleteFilterRequest { uuid };
+        self.rpc.clone().delete_filter(request).await.map_err(failed)?;
+        Ok(())
     }
 
     /// Lists what earlier jobs could not undo; with `repair`, tries to remove it first.

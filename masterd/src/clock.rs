@@ -28,3 +28,12 @@ pub fn since_boot() -> Duration {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
     Duration::from(now.expect("every Linux since 2.6.39 has this clock"))
 }
+
+/// Milliseconds of a clock that only runs forward, also while this process is stopped. Its zero
+/// is any moment before the first call.
+pub fn forward_millis() -> u64 {
+    static ZERO: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    // A little after zero, so that a time before the first call can be told.
+    let since = ZERO.get_or_init(std::time::Instant::now).elapsed().as_millis();
+    u64::try_from(since).unwrap_or(u64::MAX).saturating_add(3_600_000)
+}

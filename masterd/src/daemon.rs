@@ -1,89 +1,109 @@
-//! Wiring: everything a leading masterd consists of, started in order.
+//! Wiring: what every masterd has, whether it leads or not.
 
-use crate::api::{self, Api, Tokens};
+use crate::api::{self, Api, Role};
 use crate::jobs::Engine;
-use crate::nodes::{JoinedNodes, Nodes, Tls};
-use crate::ops::Operations;
-use crate::pki::Pair;
-use crate::state::State;
-use crate::store::sqlite::SqliteStore;
-use crate::{files, role, watch};
+use crate::replication::Over;
+use crate::role::embedded::{self, Embedded};
+use crate::tls::Tls;
 use roost_proto::error::{Error, Result};
-use roost_proto::paths::{Identity, NODED_PORT, Paths};
+use roost_proto::paths::{Identity, Paths};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How long jobs wait for the first word of all nodes.
-const FIRST_REPORTS: Duration = Duration::from_secs(3);
+/// How often a machine that is in no cluster looks whether it has joined one.
+const JOINED: Duration = Duration::from_secs(1);
 
-/// Runs until `shutdown`. Errors: it cannot start, or one of its parts gave up.
-pub async fn run(paths: &Paths, shutdown: CancellationToken) -> Result<()> {
-    let store =
-        SqliteStore::open(&paths.database()).map_err(|e| Error::environment(e.to_string()))?;
-    let (state, documents) =
-        State::start(Box::new(store)).map_err(|e| Error::environment(e.to_string()))?;
-    let identity: Identity = serde_json::from_str(&files::read(&paths.identity())?)
-        .map_err(|e| Error::environment(format!("{}: {e}", paths.identity().display())))?;
-    check_identity(&state, &identity)?;
-    let tls = Tls::read(paths).map_err(|e| Error::environment(e.to_string()))?;
-    let joined = JoinedNodes::load(&documents)?;
-    let epoch = role::begin_epoch(&state).await?;
-    let nodes =
-        Nodes::start(state.clone(), tls, epoch, NODED_PORT, joined.clone(), shutdown.child_token());
-    nodes.first_reports(FIRST_REPORTS).await;
-    let engine =
-        Engine::start(state.clone(), documents, Arc::new(Operations), Arc::new(nodes.clone()))
-            .await?;
-    let config = state.config();
-    tracing::info!(
-        cluster = %config.cluster.cluster_name,
-        %epoch,
-        serial = %config.serial,
-        nodes = config.nodes.size(),
-        instances = config.instances.size(),
-        "leading"
-    );
-    tokio::spawn(watch::ssconf::run(state.clone(), nodes.clone(), shutdown.child_token()));
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was told to.
+    Stopped,
+    /// The process is to start over, with nothing in memory.
+    StartOver,
+}
 
-    let own =
-        Pair { certificate: files::read(&paths.certificate())?, key: files::read(&paths.key())? };
-    let authority = Pair {
-        certificate: files::read(&paths.authority())?,
-        key: files::read(&paths.authority_key())?,
-    };
-    let tokens = Tokens::new(&own.certificate)?;
+/// Runs until `shutdown`, or until it has to start over. Errors: it cannot start, or one of its
+/// parts gave up.
+///
+/// `alone_after`: how long one of two master candidates waits for the other.
+pub async fn run(
+    paths: &Paths,
+    alone_after: Duration,
+    shutdown: CancellationToken,
+) -> Result<Ended> {
+    let Some(identity) = identity(paths, &shutdown).await? else { return Ok(Ended::Stopped) };
     let address: IpAddr = identity
         .address
         .parse()
         .map_err(|_| Error::environment(format!("'{}' is not an address", identity.address)))?;
-    let api = Api { state: state.clone(), engine: engine.clone(), nodes, tokens: tokens.clone() };
-    let result = tokio::select! {
-        served = api::serve(api, paths, shutdown.child_token()) => served,
-        served = api::serve_join(
-            tokens, state, joined, authority, &own, address, shutdown.child_token(),
-        ) => served,
-    };
-    shutdown.cancel();
-    engine.stop().await;
-    result
-}
-
-/// The database must be this node's, and this node the master.
-fn check_identity(state: &State, identity: &Identity) -> Result<()> {
-    let config = state.config();
-    if config.cluster.uuid != identity.cluster {
+    let tls = Tls::read(paths)?;
+    let over = Over::default();
+    let state = embedded::open_copy(paths)?;
+    if let Some(state) = &state
+        && state.config().cluster.uuid != identity.cluster
+    {
         return Err(Error::environment(format!(
             "The database is of cluster {}, but this node belongs to cluster {}",
-            config.cluster.uuid, identity.cluster
+            state.config().cluster.uuid,
+            identity.cluster
         )));
     }
-    if config.master() != identity.node {
-        return Err(Error::wrong_state(format!(
-            "This is not the master node, please connect to node '{}'",
-            config.node_name(config.master())
-        )));
+    let replica = embedded::replica(paths, &tls, &identity, state.clone(), over.clone())?;
+    let (wanted, failovers) = mpsc::channel(1);
+    let role = Role::new(identity.node, state, Some(replica.clone()), wanted);
+    let stop = shutdown.child_token();
+    let embedded = Embedded {
+        paths: paths.clone(),
+        tls: tls.clone(),
+        role: role.clone(),
+        replica,
+        alone_after: u64::try_from(alone_after.as_millis()).unwrap_or(u64::MAX),
+    };
+    let api = Api { role: role.clone() };
+    let ended = tokio::select! {
+        ended = embedded.run(failovers, stop.clone()) => ended.map(|engine| (engine, Ended::Stopped)),
+        served = api::serve(api, paths, stop.clone()) => served.map(|()| (None, Ended::Stopped)),
+        served = api::serve_port(role.clone(), &tls, address, stop.clone()) => {
+            served.map(|()| (None, Ended::Stopped))
+        }
+        why = over.wait() => {
+            tracing::warn!(%why, "starting over");
+            return Ok(Ended::StartOver);
+        }
+    };
+    stop.cancel();
+    let (engine, ended) = ended?;
+    let leading = role.leading().ok().map(|leading| leading.engine.clone());
+    if let Some(engine) = engine.or(leading) {
+        stop_jobs(&engine).await;
     }
-    Ok(())
+    Ok(ended)
+}
+
+/// Jobs at work go on at the next start. One that waits for a majority would wait here, too.
+async fn stop_jobs(engine: &Engine) {
+    if tokio::time::timeout(Duration::from_secs(5), engine.stop()).await.is_err() {
+        tracing::warn!("jobs that wait for something are left as they are");
+    }
+}
+
+/// Who this machine is; waits until it has joined a cluster.
+async fn identity(paths: &Paths, shutdown: &CancellationToken) -> Result<Option<Identity>> {
+    let path = paths.identity();
+    let mut said = false;
+    while !path.exists() {
+        if !said {
+            tracing::info!("this machine is in no cluster: waiting until it joins one");
+            said = true;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(JOINED) => {}
+        }
+    }
+    serde_json::from_str(&crate::files::read(&path)?)
+        .map(Some)
+        .map_err(|e| Error::environment(format!("{}: {e}", path.display())))
 }

@@ -1,6 +1,7 @@
 //! The one writer of cluster state. See `ARCHITECTURE.md`.
 
 pub mod api;
+pub mod authority;
 pub mod backup;
 pub mod clock;
 pub mod config;
@@ -12,8 +13,12 @@ pub mod nodes;
 pub mod ops;
 pub mod pki;
 pub mod query;
+pub mod replication;
+pub mod restart;
 pub mod restore;
 pub mod role;
+pub mod secrets;
 pub mod state;
 pub mod store;
+pub mod tls;
 pub mod watch;

@@ -1,13 +1,15 @@
 //! `roost-masterd`: leads a cluster, or makes a new one.
 
-use clap::{Parser, Subcommand};
-use roost_masterd::{daemon, init, restore};
+use clap::{Args, Parser, Subcommand};
+use roost_masterd::daemon::Ended;
+use roost_masterd::{daemon, init, restart, restore};
 use roost_proto::error::{Error, ErrorType, Result};
 use roost_proto::import::ImportSpec;
 use roost_proto::init::InitSpec;
 use roost_proto::paths::{Paths, ROOTDIR_ENV};
 use std::io::Read;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -23,13 +25,27 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lead the cluster of this node, in the foreground (the default)
-    Run,
+    /// Lead the cluster, or keep a copy of its state, in the foreground (the default)
+    Run(Run),
     /// Make a new cluster; settings are read from standard input (JSON)
     Init,
     /// Make a cluster of a backup or of Ganeti's configuration; settings are read from standard
     /// input (JSON)
     Import,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Of two master candidates, how many seconds one waits for the other before it accepts changes
+    /// without it
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "ROOST_ALONE_AFTER")]
+    alone_after: u64,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run { alone_after: 30 }
+    }
 }
 
 fn main() -> ExitCode {
@@ -46,7 +62,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Init) => make_cluster(&paths),
         Some(Command::Import) => import(&paths),
-        Some(Command::Run) | None => lead(&paths),
+        Some(Command::Run(run)) => serve(&paths, &run),
+        None => serve(&paths, &Run::default()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,14 +96,15 @@ fn import(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-fn lead(paths: &Paths) -> Result<()> {
+fn serve(paths: &Paths, run: &Run) -> Result<()> {
     let stop = |e: std::io::Error| Error::environment(format!("Cannot start: {e}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(stop)?;
-    runtime.block_on(async {
+    let alone_after = Duration::from_secs(run.alone_after);
+    let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let (mut term, mut int) = (
             signal(SignalKind::terminate()).map_err(stop)?,
@@ -101,6 +119,11 @@ fn lead(paths: &Paths) -> Result<()> {
             tracing::info!("stopping; jobs at work go on at the next start");
             on_signal.cancel();
         });
-        daemon::run(paths, shutdown).await
-    })
+        daemon::run(paths, alone_after, shutdown).await
+    })?;
+    match ended {
+        Ended::Stopped => Ok(()),
+        // Not even a thread of what was remains.
+        Ended::StartOver => Err(restart::start_over()),
+    }
 }

@@ -2,19 +2,25 @@
 //!
 //! ```text
 //!   commit(changes, documents) ─┐
-//!   commit(…)                   ├─► one thread: apply to the newest snapshot, ─► publish, answer
-//!   commit(…)                  ─┘   make durable together (one fsync)
+//!   commit(…)                   ├─► one thread: apply to the newest, make durable   ─► counts? ─► publish,
+//!   commit(…)                  ─┘   together (one fsync)                              (Quorum)     answer
 //! ```
 //!
 //! What waits while a group is written forms the next group, so the price of durability is shared
 //! by all who pay it at the same time. A list of changes that does not fit is refused alone; when
 //! the store fails, the whole group is refused and the snapshot stays what it was.
+//!
+//! A change is visible and acknowledged only when it *counts*: when as many copies hold it as the
+//! [`Quorum`] of this leadership wants. Until then it is written but pending, and further groups are
+//! written behind it. A state that does not lead takes the commits of another masterd instead.
 
 use crate::clock;
 use crate::config::{Change, Config, LoadError, Rejected};
-use crate::store::{Batch, Key, Since, Space, Store, StoreError};
+use crate::replication::Voters;
+use crate::store::{Batch, Contents, Entry, Key, Position, Since, Space, Store, StoreError};
 use roost_proto::error::{Error, ErrorType};
-use roost_proto::ids::Serial;
+use roost_proto::ids::{Epoch, Serial};
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use tokio::sync::{oneshot, watch};
 
@@ -28,6 +34,30 @@ pub struct Commit {
     pub deletes: Vec<Key>,
 }
 
+/// Who must hold a change before it counts.
+pub trait Quorum: Send + Sync {
+    /// Whether to write at all now; asked again whenever [`State::counts`] is called.
+    fn may_write(&self) -> bool;
+
+    /// These are durable here; `voters` have a say from now on, and `tip` is the configuration.
+    /// Returns the last serial that counts; later ones are told by [`State::counts`].
+    fn wrote(&self, entries: Vec<Entry>, voters: &Voters, tip: &Arc<Config>) -> Serial;
+}
+
+/// Nobody else: what is durable here counts.
+#[derive(Debug)]
+pub struct NobodyElse;
+
+impl Quorum for NobodyElse {
+    fn may_write(&self) -> bool {
+        true
+    }
+
+    fn wrote(&self, entries: Vec<Entry>, _: &Voters, _: &Arc<Config>) -> Serial {
+        entries.last().map_or(Serial(0), |entry| entry.at.serial)
+    }
+}
+
 /// Why a commit did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
@@ -37,7 +67,11 @@ pub enum CommitError {
     /// It could not be made durable.
     #[error("the change could not be stored: {0}")]
     Store(String),
-    /// The daemon is stopping.
+    /// Another masterd leads.
+    #[error("this masterd does not lead")]
+    NotLeading,
+    /// The daemon is stopping, or was deposed: whether the change counts will be known to whoever
+    /// leads next.
     #[error("masterd is stopping")]
     Stopped,
 }
@@ -53,17 +87,42 @@ impl From<CommitError> for Error {
                 Error::exists(error.to_string())
             }
             CommitError::Rejected(_) => Error::wrong_state(error.to_string()),
-            CommitError::Store(_) | CommitError::Stopped => Error::environment(error.to_string()),
+            CommitError::Store(_) | CommitError::NotLeading | CommitError::Stopped => {
+                Error::environment(error.to_string())
+            }
         }
     }
 }
 
+type Reply<T> = oneshot::Sender<T>;
+type CommitReply = Reply<Result<Serial, CommitError>>;
+
 enum Request {
-    Commit(Commit, oneshot::Sender<Result<Serial, CommitError>>),
-    Since(Serial, oneshot::Sender<Result<Since, StoreError>>),
-    Get(Key, oneshot::Sender<Result<Option<String>, StoreError>>),
-    LastId(Space, oneshot::Sender<Result<Option<String>, StoreError>>),
-    Scan(Space, oneshot::Sender<Result<Vec<(String, String)>, StoreError>>),
+    Commit(Commit, CommitReply),
+    Counts(Serial),
+    Lead(Epoch, Arc<dyn Quorum>, Reply<Result<Vec<(Key, String)>, StoreError>>),
+    Append(Vec<Entry>, Serial, Reply<Result<Position, AppendError>>),
+    End(Reply<Result<(Position, Voters), StoreError>>),
+    Written(Reply<Result<Arc<Config>, StoreError>>),
+    Entries(Serial, usize, Reply<Result<Option<Vec<Entry>>, StoreError>>),
+    EpochOf(Serial, Reply<Result<Option<Epoch>, StoreError>>),
+    Since(Serial, Reply<Result<Since, StoreError>>),
+    Get(Key, Reply<Result<Option<String>, StoreError>>),
+    LastId(Space, Reply<Result<Option<String>, StoreError>>),
+    Scan(Space, Reply<Result<Vec<(String, String)>, StoreError>>),
+}
+
+/// Why commits of the leader were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a commit of the leader does not fit: {0}")]
+    Load(#[from] LoadError),
+    #[error("this masterd leads itself")]
+    Leading,
+    #[error("the store is shared, there are no copies of it")]
+    Shared,
 }
 
 /// How to reach the writer and the newest snapshot. Cheap to clone.
@@ -75,38 +134,103 @@ pub struct State {
 }
 
 impl State {
-    /// Loads the configuration and starts the writer. Also returns all other documents.
-    pub fn start(mut store: Box<dyn Store>) -> Result<(State, Vec<(Key, String)>), StartError> {
+    /// Loads the configuration and starts the writer: it takes another masterd's commits until
+    /// [`State::lead`].
+    pub fn open(store: Box<dyn Store>) -> Result<State, StartError> {
+        Ok(Self::load(store, None)?.0)
+    }
+
+    /// Loads the configuration and starts the writer, for a store nobody else has a copy of. Also
+    /// returns all other documents.
+    pub fn start(store: Box<dyn Store>) -> Result<(State, Vec<(Key, String)>), StartError> {
+        let leading = Leading { epoch: Epoch(0), quorum: Arc::new(NobodyElse) };
+        let (state, contents) = Self::load(store, Some(leading))?;
+        Ok((state, other_documents(contents)))
+    }
+
+    fn load(
+        mut store: Box<dyn Store>,
+        leading: Option<Leading>,
+    ) -> Result<(State, Contents), StartError> {
         let contents = store.load()?;
         let config = Arc::new(Config::load(&contents)?);
-        let rest = contents.documents.into_iter().filter(|(key, _)| !key.space.is_config());
-        let rest = rest.collect();
+        let voters = voters(&contents, &config);
         let newest = Arc::new(RwLock::new(config.clone()));
         let (requests, inbox) = mpsc::channel();
         let (announce, serial) = watch::channel(config.serial);
-        let writer = Writer { store, config, newest: newest.clone(), announce };
+        let writer = Writer {
+            store,
+            leading,
+            config,
+            voters,
+            pending: VecDeque::new(),
+            held: VecDeque::new(),
+            newest: newest.clone(),
+            announce,
+        };
         std::thread::Builder::new()
             .name("state".into())
             .spawn(move || writer.run(&inbox))
             .map_err(StartError::Thread)?;
-        Ok((State { requests, newest, serial }, rest))
+        Ok((State { requests, newest, serial }, contents))
     }
 
-    /// The newest snapshot.
+    /// The newest snapshot that counts.
     pub fn config(&self) -> Arc<Config> {
         self.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes with every commit.
+    /// Changes with every commit that counts.
     pub fn serial(&self) -> watch::Receiver<Serial> {
         self.serial.clone()
     }
 
-    /// Makes it durable, then visible, then returns.
+    /// Makes it durable, waits until it counts, then visible, then returns.
     pub async fn commit(&self, commit: Commit) -> Result<Serial, CommitError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Commit(commit, reply)).map_err(|_| CommitError::Stopped)?;
         answer.await.map_err(|_| CommitError::Stopped)?
+    }
+
+    /// From now on commits are made here, in this epoch. Returns all documents but the
+    /// configuration.
+    pub async fn lead(
+        &self,
+        epoch: Epoch,
+        quorum: Arc<dyn Quorum>,
+    ) -> Result<Vec<(Key, String)>, Error> {
+        self.ask(|reply| Request::Lead(epoch, quorum, reply)).await
+    }
+
+    /// Everything up to here counts, or the quorum may allow writing again.
+    pub fn counts(&self, serial: Serial) {
+        // Without a writer nobody waits.
+        self.requests.send(Request::Counts(serial)).ok();
+    }
+
+    /// Takes commits of the leader; everything up to `counts` counts. Returns where the log ends.
+    pub async fn append(&self, entries: Vec<Entry>, counts: Serial) -> Result<Position, Error> {
+        self.ask(|reply| Request::Append(entries, counts, reply)).await
+    }
+
+    /// Where the log ends, counted or not, and who has a say about it.
+    pub async fn end(&self) -> Result<(Position, Voters), Error> {
+        self.ask(Request::End).await
+    }
+
+    /// The newest configuration that is written, counted or not.
+    pub async fn config_written(&self) -> Result<Arc<Config>, Error> {
+        self.ask(Request::Written).await
+    }
+
+    /// Commits after a serial, see [`crate::store::Log::entries`].
+    pub async fn entries(&self, after: Serial, limit: usize) -> Result<Option<Vec<Entry>>, Error> {
+        self.ask(|reply| Request::Entries(after, limit, reply)).await
+    }
+
+    /// The epoch of a commit, see [`crate::store::Log::epoch_of`].
+    pub async fn epoch_of(&self, serial: Serial) -> Result<Option<Epoch>, Error> {
+        self.ask(|reply| Request::EpochOf(serial, reply)).await
     }
 
     /// What was committed after a serial.
@@ -129,9 +253,9 @@ impl State {
         self.ask(|reply| Request::Scan(space, reply)).await
     }
 
-    async fn ask<T>(
+    async fn ask<T, E: std::fmt::Display>(
         &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+        request: impl FnOnce(Reply<Result<T, E>>) -> Request,
     ) -> Result<T, Error> {
         let stopped = || Error::environment("masterd is stopping");
         let (reply, answer) = oneshot::channel();
@@ -151,9 +275,38 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+fn other_documents(contents: Contents) -> Vec<(Key, String)> {
+    contents.documents.into_iter().filter(|(key, _)| !key.space.is_config()).collect()
+}
+
+/// Who has a say, as the log tells; before it ever told, whom the configuration asks for.
+fn voters(contents: &Contents, config: &Config) -> Voters {
+    let stored = contents.documents.iter().find(|(key, _)| *key == Voters::key());
+    let stored = stored.and_then(|(_, body)| serde_json::from_str(body).ok());
+    stored.unwrap_or_else(|| Voters::one(Voters::wanted(config)))
+}
+
+struct Leading {
+    epoch: Epoch,
+    quorum: Arc<dyn Quorum>,
+}
+
+/// Written, and not known to count.
+struct Pending {
+    end: Serial,
+    config: Arc<Config>,
+    replies: Vec<(Serial, CommitReply)>,
+}
+
 struct Writer {
     store: Box<dyn Store>,
+    leading: Option<Leading>,
+    /// The newest that is written.
     config: Arc<Config>,
+    voters: Voters,
+    pending: VecDeque<Pending>,
+    /// Commits that came while nothing may be written.
+    held: VecDeque<(Commit, CommitReply)>,
     newest: Arc<RwLock<Arc<Config>>>,
     announce: watch::Sender<Serial>,
 }
@@ -162,24 +315,49 @@ impl Writer {
     /// Works until all handles are gone.
     fn run(mut self, inbox: &mpsc::Receiver<Request>) {
         while let Ok(first) = inbox.recv() {
-            let mut group = Vec::new();
             for request in std::iter::once(first).chain(inbox.try_iter()) {
                 match request {
-                    Request::Commit(commit, reply) => group.push((commit, reply)),
-                    read => {
+                    Request::Commit(commit, reply) => self.held.push_back((commit, reply)),
+                    Request::Counts(serial) => self.publish(serial),
+                    other => {
                         // Whoever reads after a commit must see it.
-                        self.write(std::mem::take(&mut group));
-                        self.read(read);
+                        self.write_held();
+                        self.answer(other);
                     }
                 }
             }
-            self.write(group);
+            self.write_held();
         }
     }
 
-    fn read(&mut self, request: Request) {
+    fn answer(&mut self, request: Request) {
         // A reader that is gone needs no answer.
         match request {
+            Request::Lead(epoch, quorum, reply) => {
+                self.leading = Some(Leading { epoch, quorum });
+                reply.send(self.store.load().map(other_documents)).ok();
+            }
+            Request::Append(entries, counts, reply) => {
+                reply.send(self.append(&entries, counts)).ok();
+            }
+            Request::End(reply) => {
+                let end = match self.store.log() {
+                    Some(log) => log.position(),
+                    None => Ok(Position { epoch: Epoch(0), serial: self.config.serial }),
+                };
+                reply.send(end.map(|end| (end, self.voters.clone()))).ok();
+            }
+            Request::Written(reply) => {
+                reply.send(Ok(self.config.clone())).ok();
+            }
+            Request::Entries(after, limit, reply) => {
+                let entries = self.store.log().map(|log| log.entries(after, limit));
+                reply.send(entries.unwrap_or(Ok(None))).ok();
+            }
+            Request::EpochOf(serial, reply) => {
+                let epoch = self.store.log().map(|log| log.epoch_of(serial));
+                reply.send(epoch.unwrap_or(Ok(None))).ok();
+            }
             Request::Since(serial, reply) => {
                 reply.send(self.store.since(serial)).ok();
             }
@@ -192,11 +370,28 @@ impl Writer {
             Request::Scan(space, reply) => {
                 reply.send(self.store.scan(space)).ok();
             }
-            Request::Commit(..) => {}
+            Request::Commit(..) | Request::Counts(..) => {}
         }
     }
 
-    fn write(&mut self, group: Vec<(Commit, oneshot::Sender<Result<Serial, CommitError>>)>) {
+    /// Writes what waits, if there may be writing.
+    fn write_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let Some(leading) = &self.leading else {
+            for (_, reply) in self.held.drain(..) {
+                reply.send(Err(CommitError::NotLeading)).ok();
+            }
+            return;
+        };
+        if leading.quorum.may_write() {
+            let group = std::mem::take(&mut self.held);
+            self.write(group);
+        }
+    }
+
+    fn write(&mut self, group: VecDeque<(Commit, CommitReply)>) {
         let now = clock::seconds();
         let mut tip = self.config.clone();
         let mut batches = Vec::with_capacity(group.len());
@@ -215,29 +410,119 @@ impl Writer {
                 }
             }
         }
-        if batches.is_empty() {
-            return;
+        if !batches.is_empty() {
+            self.store(tip, batches, accepted);
         }
-        match self.store.commit(roost_proto::ids::Epoch(0), &batches) {
-            Ok(last) => {
-                let mut config = (*tip).clone();
-                config.serial = last;
-                self.config = Arc::new(config);
-                *self.newest.write().unwrap_or_else(PoisonError::into_inner) = self.config.clone();
-                self.announce.send_replace(last);
-                let first = last.0 + 1 - batches.len() as u64;
-                for (i, reply) in accepted.into_iter().enumerate() {
-                    reply.send(Ok(Serial(first + i as u64))).ok();
-                }
-            }
+    }
+
+    /// Makes a group durable and hands it to the quorum.
+    fn store(&mut self, tip: Arc<Config>, mut batches: Vec<Batch>, accepted: Vec<CommitReply>) {
+        let Some(leading) = &self.leading else { return };
+        let mut voters = self.voters.clone();
+        if !Arc::ptr_eq(&tip, &self.config)
+            && let Some(changed) = voters.changed_to(Voters::wanted(&tip))
+        {
+            voters = changed;
+        }
+        if voters != self.voters
+            && let Some(last) = batches.last_mut()
+        {
+            last.puts.push((Voters::key(), document(&voters)));
+        }
+        let last = match self.store.commit(leading.epoch, &batches) {
+            Ok(last) => last,
             Err(error) => {
                 tracing::error!(%error, "nothing can be stored");
                 for reply in accepted {
                     reply.send(Err(CommitError::Store(error.to_string()))).ok();
                 }
+                return;
+            }
+        };
+        let mut config = (*tip).clone();
+        config.serial = last;
+        self.config = Arc::new(config);
+        self.voters = voters;
+        let first = last.0 + 1 - batches.len() as u64;
+        let replies = (first..).map(Serial).zip(accepted).collect();
+        self.pending.push_back(Pending { end: last, config: self.config.clone(), replies });
+        let entries = (first..).zip(batches).map(|(serial, batch)| Entry {
+            at: Position { epoch: leading.epoch, serial: Serial(serial) },
+            batch,
+        });
+        let counts = leading.quorum.wrote(entries.collect(), &self.voters, &self.config);
+        self.publish(counts);
+    }
+
+    /// Everything up to `counts` is for everybody to see.
+    fn publish(&mut self, counts: Serial) {
+        while let Some(group) = self.pending.pop_front_if(|group| group.end <= counts) {
+            *self.newest.write().unwrap_or_else(PoisonError::into_inner) = group.config;
+            self.announce.send_replace(group.end);
+            for (serial, reply) in group.replies {
+                reply.send(Ok(serial)).ok();
+            }
+        }
+        // A change of the voters that counts is over: only the new ones have a say.
+        if self.pending.is_empty()
+            && self.leading.is_some()
+            && let Some(settled) = self.voters.settled()
+        {
+            let before = std::mem::replace(&mut self.voters, settled);
+            let puts = vec![(Voters::key(), document(&self.voters))];
+            self.settle(before, Batch { puts, deletes: vec![] });
+        }
+    }
+
+    fn settle(&mut self, before: Voters, batch: Batch) {
+        let Some(leading) = &self.leading else { return };
+        match self.store.commit(leading.epoch, std::slice::from_ref(&batch)) {
+            Ok(serial) => {
+                let mut config = (*self.config).clone();
+                config.serial = serial;
+                self.config = Arc::new(config);
+                let config = self.config.clone();
+                self.pending.push_back(Pending { end: serial, config, replies: vec![] });
+                let at = Position { epoch: leading.epoch, serial };
+                let counts =
+                    leading.quorum.wrote(vec![Entry { at, batch }], &self.voters, &self.config);
+                self.publish(counts);
+            }
+            Err(error) => {
+                // Both sets keep their say; the next commit that counts tries again.
+                tracing::error!(%error, "the change of the voters cannot be stored");
+                self.voters = before;
             }
         }
     }
+
+    fn append(&mut self, entries: &[Entry], counts: Serial) -> Result<Position, AppendError> {
+        if self.leading.is_some() {
+            return Err(AppendError::Leading);
+        }
+        let Some(log) = self.store.log() else { return Err(AppendError::Shared) };
+        if !entries.is_empty() {
+            log.append(entries)?;
+        }
+        let end = log.position()?;
+        for entry in entries {
+            let next = self.config.replay(entry.at.serial, &entry.batch)?;
+            self.config = Arc::new(next);
+            let said = entry.batch.puts.iter().find(|(key, _)| *key == Voters::key());
+            if let Some(voters) = said.and_then(|(_, body)| serde_json::from_str(body).ok()) {
+                self.voters = voters;
+            }
+            let config = self.config.clone();
+            let end = entry.at.serial;
+            self.pending.push_back(Pending { end, config, replies: vec![] });
+        }
+        self.publish(counts);
+        Ok(end)
+    }
+}
+
+fn document(voters: &Voters) -> String {
+    serde_json::to_string(voters).expect("sets of identifiers are plain data")
 }
 
 fn prepare(config: &Config, commit: Commit, now: f64) -> Result<(Option<Config>, Batch), Rejected> {

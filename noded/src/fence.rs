@@ -9,6 +9,7 @@ use crate::credentials::fingerprint;
 use crate::durable;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::ClusterId;
+use roost_proto::node::AloneNote;
 use roost_proto::paths::Paths;
 use roost_proto::rpc::node as rpc;
 use std::collections::HashMap;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tonic::Status;
 
+/// The ssconf key of the master candidates' certificates.
+pub const CANDIDATES: &str = "master_candidates_certs";
+
 /// Lets the master's requests through.
 #[derive(Debug)]
 pub struct Fence {
@@ -24,18 +28,35 @@ pub struct Fence {
     file: PathBuf,
     /// The highest epoch seen; what it says is also in the file.
     epoch: tokio::sync::Mutex<u64>,
+    /// The newest note of a master that goes on alone; what it says is also in the file.
+    alone: tokio::sync::Mutex<Option<AloneNote>>,
+    alone_file: PathBuf,
     candidates: Candidates,
+}
+
+/// What this node says about masters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vote {
+    /// The epoch asked for was promised.
+    pub granted: bool,
+    /// The highest epoch seen.
+    pub epoch: u64,
+    /// The newest note.
+    pub alone: Option<AloneNote>,
 }
 
 impl Fence {
     /// Reads what was seen before.
     pub fn load(paths: &Paths, cluster: ClusterId) -> Result<Fence> {
         let file = paths.noded_dir().join("epoch");
+        let alone_file = paths.noded_dir().join("alone");
         Ok(Fence {
+            alone: tokio::sync::Mutex::new(read_note(&alone_file)?),
+            alone_file,
             cluster: cluster.to_string(),
             epoch: tokio::sync::Mutex::new(read_epoch(&file)?),
             file,
-            candidates: Candidates::new(paths.ssconf("master_candidates_certs")),
+            candidates: Candidates::new(paths.ssconf(CANDIDATES)),
         })
     }
 
@@ -50,16 +71,66 @@ impl Fence {
         let fence = fence.ok_or_else(|| {
             Status::invalid_argument("The request names neither a cluster nor an epoch")
         })?;
-        if fence.cluster != self.cluster {
+        self.admit_candidate(&fence.cluster, certificate)?;
+        self.admit_epoch(fence.epoch).await
+    }
+
+    /// Lets a master candidate of this cluster pass, whatever its epoch.
+    fn admit_candidate(&self, cluster: &str, certificate: Option<&[u8]>) -> Result<(), Status> {
+        if cluster != self.cluster {
             return Err(Status::permission_denied(format!(
-                "This node belongs to cluster {}, not to cluster {}",
-                self.cluster, fence.cluster
+                "This node belongs to cluster {}, not to cluster {cluster}",
+                self.cluster
             )));
         }
         let certificate = certificate
             .ok_or_else(|| Status::unauthenticated("The request came without a certificate"))?;
-        self.candidates.check(&fingerprint(certificate))?;
-        self.admit_epoch(fence.epoch).await
+        self.candidates.check(&fingerprint(certificate))
+    }
+
+    /// Promises an epoch to a master candidate that wants to lead, if it is higher than any seen;
+    /// 0 only asks. From then on the master of a lower one is refused.
+    pub async fn vote(
+        &self,
+        cluster: &str,
+        epoch: u64,
+        certificate: Option<&[u8]>,
+    ) -> Result<Vote, Status> {
+        self.admit_candidate(cluster, certificate)?;
+        // Held until it is kept, so that an epoch is promised once only; notes wait for it too.
+        let mut seen = self.epoch.lock().await;
+        let granted = epoch > *seen;
+        if granted {
+            self.raise(&mut seen, epoch).await?;
+        }
+        let alone = self.alone.lock().await.clone();
+        Ok(Vote { granted, epoch: *seen, alone })
+    }
+
+    /// Keeps a note of the master, unless there is a newer one. Call after [`Fence::admit`].
+    pub async fn note(&self, note: AloneNote) -> Result<(), Status> {
+        // Held while it is written: a promise meanwhile waits, or refused this one.
+        let seen = self.epoch.lock().await;
+        if note.epoch.0 < *seen {
+            return Err(Status::failed_precondition(format!(
+                "Epoch {} is over: this node already obeys the master of epoch {}",
+                note.epoch, *seen
+            )));
+        }
+        let mut kept = self.alone.lock().await;
+        if kept.as_ref().is_some_and(|kept| !note.is_newer_than(kept)) {
+            return Ok(());
+        }
+        let (file, text) = (self.alone_file.clone(), serde_json::to_string(&note));
+        tokio::task::spawn_blocking(move || {
+            let text = text.map_err(|e| Error::internal(e.to_string()))?;
+            durable::write(&file, text.as_bytes(), 0o600)
+        })
+        .await
+        .map_err(|e| Status::internal(e.to_string()))?
+        .map_err(|e| Status::internal(format!("The note cannot be kept: {e}")))?;
+        *kept = Some(note);
+        Ok(())
     }
 
     async fn admit_epoch(&self, epoch: u64) -> Result<(), Status> {
@@ -70,14 +141,20 @@ impl Fence {
             )));
         }
         if epoch > *seen {
-            let file = self.file.clone();
-            tokio::task::spawn_blocking(move || write_epoch(&file, epoch))
-                .await
-                .map_err(|e| Status::internal(e.to_string()))?
-                .map_err(|e| Status::internal(format!("Epoch {epoch} cannot be kept: {e}")))?;
-            tracing::info!(old = *seen, new = epoch, "a new master is obeyed");
-            *seen = epoch;
+            self.raise(&mut seen, epoch).await?;
         }
+        Ok(())
+    }
+
+    /// Writes a higher epoch down before anybody is told.
+    async fn raise(&self, seen: &mut u64, epoch: u64) -> Result<(), Status> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || write_epoch(&file, epoch))
+            .await
+            .map_err(|e| Status::internal(e.to_string()))?
+            .map_err(|e| Status::internal(format!("Epoch {epoch} cannot be kept: {e}")))?;
+        tracing::info!(old = *seen, new = epoch, "a new master is obeyed");
+        *seen = epoch;
         Ok(())
     }
 }
@@ -92,6 +169,17 @@ fn read_epoch(file: &Path) -> Result<u64> {
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
         Err(e) => Err(Error::environment(format!("Cannot read '{}': {e}", file.display()))),
+    }
+}
+
+fn read_note(file: &Path) -> Result<Option<AloneNote>> {
+    let bad = |e: &dyn std::fmt::Display| {
+        Error::environment(format!("The note in '{}' is damaged: {e}", file.display()))
+    };
+    match std::fs::read_to_string(file) {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| bad(&e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(bad(&e)),
     }
 }
 
@@ -202,6 +290,44 @@ mod tests {
         );
         second.admit(request(CLUSTER, 6).as_ref(), Some(b"cert")).await.expect("epoch 6");
         assert_eq!(std::fs::read_to_string(second.file).expect("file"), "6\n");
+    }
+
+    #[tokio::test]
+    async fn an_epoch_is_promised_once_and_ends_older_ones() {
+        let (_dir, paths) = root();
+        list(&paths, b"cert");
+        let fence = fence(&paths);
+        fence.admit(request(CLUSTER, 5).as_ref(), Some(b"cert")).await.expect("epoch 5");
+        let ask = fence.vote(CLUSTER, 0, Some(b"cert")).await.expect("an answer");
+        assert_eq!(ask, Vote { granted: false, epoch: 5, alone: None });
+        assert!(!fence.vote(CLUSTER, 5, Some(b"cert")).await.expect("an answer").granted);
+        assert!(fence.vote(CLUSTER, 6, Some(b"cert")).await.expect("an answer").granted);
+        assert!(!fence.vote(CLUSTER, 6, Some(b"cert")).await.expect("an answer").granted);
+        fence.vote(CLUSTER, 9, Some(b"else")).await.expect_err("no candidate");
+        let refused = fence.admit(request(CLUSTER, 5).as_ref(), Some(b"cert")).await;
+        assert_eq!(refused.expect_err("it is over").code(), Code::FailedPrecondition);
+    }
+
+    #[tokio::test]
+    async fn the_newest_note_is_kept_and_one_of_an_old_master_refused() {
+        let (_dir, paths) = root();
+        list(&paths, b"cert");
+        let note = |epoch, round, alone| AloneNote {
+            epoch: roost_proto::ids::Epoch(epoch),
+            round,
+            master: roost_proto::ids::NodeId(Default::default()),
+            alone,
+            since: 15,
+        };
+        let first = fence(&paths);
+        first.note(note(3, 2, true)).await.expect("kept");
+        first.note(note(3, 1, false)).await.expect("older, and ignored");
+        drop(first);
+        let second = fence(&paths);
+        let told = second.vote(CLUSTER, 4, Some(b"cert")).await.expect("an answer");
+        assert_eq!(told.alone, Some(note(3, 2, true)));
+        let refused = second.note(note(3, 3, true)).await.expect_err("epoch 3 is over");
+        assert_eq!(refused.code(), Code::FailedPrecondition);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use crate::block;
 use crate::fence::Fence;
 use crate::host::Host;
 use crate::steps::{Event, Follower, Step, Steps};
-use crate::{actions, questions, watch};
+use crate::{actions, peer, questions, watch};
 use roost_proto::node::{Action, Question};
 use roost_proto::rpc::node as rpc;
 use roost_proto::rpc::node::node_server::Node;
@@ -48,6 +48,18 @@ impl NodeService {
             tracing::warn!(peer = ?request.remote_addr(), why = status.message(), "refused");
         }
         admitted.map(|()| request.into_inner())
+    }
+
+    /// Lets only nodes through that still belong to the cluster: a removed one has a certificate
+    /// too.
+    fn fellow<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let certificates = request.peer_certs();
+        let own = certificates.as_ref().and_then(|chain| chain.first());
+        let known = peer::is_member(&self.host.paths, own.map(AsRef::as_ref));
+        if let Err(status) = &known {
+            tracing::warn!(peer = ?request.remote_addr(), why = status.message(), "refused");
+        }
+        known
     }
 }
 
@@ -126,12 +138,36 @@ impl Node for NodeService {
         Ok(Response::new(rpc::ForgetReply {}))
     }
 
+    async fn vote(
+        &self,
+        request: Request<rpc::VoteRequest>,
+    ) -> Result<Response<rpc::VoteReply>, Status> {
+        let certificates = request.peer_certs();
+        let own = certificates.as_ref().and_then(|chain| chain.first()).map(AsRef::as_ref);
+        let rpc::VoteRequest { cluster, epoch } = request.get_ref();
+        let vote = self.fence.vote(cluster, *epoch, own).await?;
+        let alone = vote.alone.as_ref().map(json).unwrap_or_default();
+        let reply = rpc::VoteReply { granted: vote.granted, epoch: vote.epoch, alone };
+        Ok(Response::new(reply))
+    }
+
+    async fn note(
+        &self,
+        request: Request<rpc::NoteRequest>,
+    ) -> Result<Response<rpc::NoteReply>, Status> {
+        let request = self.admit(request, |r| r.fence.as_ref()).await?;
+        let note = serde_json::from_str(&request.alone)
+            .map_err(|e| Status::invalid_argument(format!("Not a note: {e}")))?;
+        self.fence.note(note).await?;
+        Ok(Response::new(rpc::NoteReply {}))
+    }
+
     async fn tunnel(
         &self,
         request: Request<Streaming<rpc::TunnelData>>,
     ) -> Result<Response<Self::TunnelStream>, Status> {
-        // Any node of the cluster may come: the connection proves that it is one, and the token
-        // says what for.
+        // Any node of the cluster may come, and the token says what for.
+        self.fellow(&request)?;
         self.host.migrations.tunnel(request.into_inner()).await.map(Response::new)
     }
 
@@ -140,6 +176,7 @@ impl Node for NodeService {
         request: Request<Streaming<rpc::CopyData>>,
     ) -> Result<Response<Self::CopyStream>, Status> {
         // As for tunnels: a node of the cluster, and a token.
+        self.fellow(&request)?;
         let mut stream = request.into_inner();
         let Some(rpc::CopyData { data: Some(rpc::copy_data::Data::Token(token)) }) =
             stream.message().await?

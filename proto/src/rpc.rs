@@ -11,3 +11,8 @@ pub mod node {
 pub mod master {
     tonic::include_proto!("roost.master.v1");
 }
+
+/// masterd ↔ masterd.
+pub mod replica {
+    tonic::include_proto!("roost.replica.v1");
+}

@@ -328,6 +328,32 @@ impl Master for Service {
         Ok(Response::new(pb::DrainReply { drained: state.drained }))
     }
 
+    async fn put_filter(
+        &self,
+        request: Request<pb::PutFilterRequest>,
+    ) -> Result<Response<pb::FilterReply>, Status> {
+        let pb::PutFilterRequest { uuid, priority, predicates, action, reason_trail } =
+            request.into_inner();
+        let trail: Vec<(String, String, u64)> =
+            serde_json::from_str(&reason_trail).expect("a reason trail");
+        let reasons: Vec<_> = trail.iter().map(|(source, text, _)| (source, text)).collect();
+        self.call(format!(
+            "put filter '{uuid}' {priority} {predicates} {action} {}",
+            json!(reasons)
+        ));
+        let uuid = if uuid.is_empty() { "new-uuid".to_owned() } else { uuid };
+        Ok(Response::new(pb::FilterReply { uuid }))
+    }
+
+    async fn delete_filter(
+        &self,
+        request: Request<pb::DeleteFilterRequest>,
+    ) -> Result<Response<pb::FilterReply>, Status> {
+        let uuid = request.into_inner().uuid;
+        self.call(format!("delete filter {uuid}"));
+        Ok(Response::new(pb::FilterReply { uuid }))
+    }
+
     type WatchConfigStream = Stream<pb::ConfigChange>;
 
     async fn watch_config(
@@ -398,5 +424,37 @@ impl Master for Service {
     ) -> Result<Response<pb::RepairReply>, Status> {
         self.call(format!("repair {}", request.into_inner().repair));
         Ok(Response::new(pb::RepairReply::default()))
+    }
+
+    type FailoverStream = Stream<pb::FailoverEvent>;
+
+    async fn failover(
+        &self,
+        request: Request<pb::FailoverRequest>,
+    ) -> Result<Response<Self::FailoverStream>, Status> {
+        let pb::FailoverRequest { no_voting, accept_loss } = request.into_inner();
+        self.call(format!("failover {no_voting} {accept_loss}"));
+        let events = [
+            pb::failover_event::Event::Message("asking".into()),
+            pb::failover_event::Event::Warning("the address is still there".into()),
+            pb::failover_event::Event::Done(true),
+        ];
+        let events = events.map(|event| pb::FailoverEvent { event: Some(event) });
+        Ok(Response::new(stream(events.into())))
+    }
+
+    async fn replication(
+        &self,
+        request: Request<pb::ReplicationRequest>,
+    ) -> Result<Response<pb::ReplicationReply>, Status> {
+        for node in request.into_inner().down {
+            self.call(format!("down {node}"));
+        }
+        Ok(Response::new(pb::ReplicationReply {
+            leads: true,
+            master: "node1".into(),
+            store: "embedded".into(),
+            ..pb::ReplicationReply::default()
+        }))
     }
 }

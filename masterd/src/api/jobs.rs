@@ -1,11 +1,14 @@
 //! Requests about jobs.
 
-use crate::jobs::{CancelReply, Engine, JobEntry};
+use super::server::Api;
+use crate::jobs::{self, Engine, JobEntry};
 use crate::ops::Operations;
+use crate::query;
 use roost_proto::error::{Error, ErrorKind, Result};
 use roost_proto::ids::JobId;
 use roost_proto::job::JobRecord;
 use roost_proto::opcodes::OpInput;
+use roost_proto::query::{Filter, Resource};
 use roost_proto::rpc::master as pb;
 use roost_proto::status::to_status;
 use serde_json::json;
@@ -62,9 +65,9 @@ pub async fn submit(engine: &Engine, request: pb::SubmitJobsRequest) -> pb::Subm
 }
 
 /// What became of a wish about a job.
-pub fn reply(result: Result<CancelReply>) -> std::result::Result<Response<pb::JobReply>, Status> {
+pub fn reply(result: Result<jobs::Reply>) -> std::result::Result<Response<pb::JobReply>, Status> {
     match result {
-        Ok(CancelReply { done, message }) => Ok(Response::new(pb::JobReply { done, message })),
+        Ok(jobs::Reply { done, message }) => Ok(Response::new(pb::JobReply { done, message })),
         Err(error) => Err(to_status(&error)),
     }
 }
@@ -123,6 +126,51 @@ fn change(record: &JobRecord, progress: String, log_serial: u64) -> pb::JobChang
         false => String::new(),
     };
     pb::JobChange { status: status.as_str().into(), log: text(&log), progress, results }
+}
+
+/// Jobs of how many numbers are looked at together.
+const PAGE: u64 = 2_000;
+
+/// The answer to a query about all jobs, archived ones too: a page at a time, because there may be
+/// more than fit into memory.
+///
+/// Errors: the query does not fit the fields of jobs.
+pub async fn with_archived(
+    api: Api,
+    fields: Vec<String>,
+    filter: Option<Filter>,
+) -> Result<ReceiverStream<std::result::Result<pb::QueryChunk, Status>>> {
+    let leading = api.role.leading()?.clone();
+    let last = leading.engine.last_job().0;
+    let page = async move |first: u64| -> Result<pb::QueryChunk> {
+        let numbers = first..(first + PAGE).min(last + 1);
+        let world = api.world(leading.engine.jobs_between(numbers).await?)?;
+        let answer = query::answer(&world, Resource::Job, &fields, filter.as_ref())?;
+        let rows = serde_json::to_vec(&answer.data)
+            .map_err(|e| Error::internal(format!("unsendable jobs: {e}")))?;
+        let fields = if first == 1 { text(&answer.fields) } else { String::new() };
+        Ok(pb::QueryChunk { fields, rows })
+    };
+    let (sender, receiver) = mpsc::channel(2);
+    let mut chunk = page(1).await?;
+    tokio::spawn(async move {
+        let mut first = 1;
+        loop {
+            // A client that went away wants no more.
+            if sender.send(Ok(chunk)).await.is_err() {
+                return;
+            }
+            first += PAGE;
+            if first > last {
+                return;
+            }
+            chunk = match page(first).await {
+                Ok(chunk) => chunk,
+                Err(error) => return drop(sender.send(Err(to_status(&error))).await),
+            };
+        }
+    });
+    Ok(ReceiverStream::new(receiver))
 }
 
 /// Debris: as it is, or after another try to remove it.

@@ -1,18 +1,20 @@
 //! The service, and the socket it is served on.
 
-use super::join::Tokens;
-use super::{command, jobs, peer, watch_config};
+use super::role::{Leading, Role};
+use super::{command, failover, filters, jobs, peer, watch_config};
 use crate::backup;
-use crate::jobs::Engine;
-use crate::nodes::Nodes;
 use crate::query::{self, World};
+use crate::secrets;
 use crate::state::State;
+use crate::store::Space;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::Paths;
 use roost_proto::query::{Filter, Resource};
 use roost_proto::rpc::master as pb;
 use roost_proto::rpc::master::master_server::{Master, MasterServer};
+use roost_proto::secrets::SecretFile;
 use roost_proto::status::to_status;
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio::net::UnixListener;
@@ -29,10 +31,7 @@ const REQUEST_LIMIT: usize = 16 << 20;
 /// Everything a request may need. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Api {
-    pub state: State,
-    pub engine: Engine,
-    pub nodes: Nodes,
-    pub tokens: Tokens,
+    pub role: Role,
 }
 
 type Stream<T> = ReceiverStream<std::result::Result<T, Status>>;
@@ -67,48 +66,82 @@ pub async fn serve(api: Api, paths: &Paths, shutdown: CancellationToken) -> Resu
 }
 
 impl Api {
-    /// The answer to a query, from what is known now.
+    async fn leading(&self) -> std::result::Result<Leading, Status> {
+        self.role.leading_soon().await.map_err(|e| to_status(&e))
+    }
+
+    fn state(&self) -> std::result::Result<&State, Status> {
+        self.role.state().map_err(|e| to_status(&e))
+    }
+
+    /// The answer to a query, from what is known now. Of archived jobs only those are in it that are
+    /// asked for by number: see [`jobs::with_archived`].
     pub async fn query(
         &self,
         what: Resource,
         fields: &[String],
         filter: Option<&Filter>,
     ) -> Result<roost_proto::query::QueryResponse> {
+        if self.role.is_master_by_config() {
+            self.role.leading_soon().await?;
+        }
+        let Ok(leading) = self.role.leading() else {
+            return query::answer(&self.world_of_copy(what).await?, what, fields, filter);
+        };
         let mut jobs = Vec::new();
         if what == Resource::Job {
-            jobs = self.engine.jobs().iter().map(|job| job.record()).collect();
-            if query::wants_archived_jobs(fields, filter) {
-                jobs.extend(self.engine.all_archived().await?.into_iter().map(Arc::new));
-            } else if let Some(filter) = filter {
-                jobs.extend(self.archived_by_number(filter).await?);
+            jobs = leading.engine.jobs().iter().map(|job| job.record()).collect();
+            if let Some(filter) = filter {
+                jobs.extend(archived_by_number(leading, filter).await?);
             }
         }
-        let world = World {
-            config: self.state.config(),
-            seen: self.nodes.observed().all(),
-            jobs,
-            locks: self.engine.locks().list(),
-            drained: self.engine.is_drained(),
-        };
-        query::answer(&world, what, fields, filter)
+        query::answer(&self.world(jobs)?, what, fields, filter)
     }
 
-    /// Archived jobs that a filter asks for by number.
-    async fn archived_by_number(
-        &self,
-        filter: &Filter,
-    ) -> Result<Vec<Arc<roost_proto::job::JobRecord>>> {
-        let mut found = Vec::new();
-        for value in filter.requested_names("id").unwrap_or_default() {
-            let Ok(id) = value.to_string().trim_matches('"').parse() else { continue };
-            if self.engine.job(id).is_none()
-                && let Some(record) = self.engine.archived(id).await?
-            {
-                found.push(Arc::new(record));
+    /// What is known now, with these jobs.
+    pub fn world(&self, jobs: Vec<Arc<roost_proto::job::JobRecord>>) -> Result<World> {
+        let leading = self.role.leading()?;
+        Ok(World {
+            config: self.role.state()?.config(),
+            seen: leading.nodes.observed().all(),
+            jobs,
+            locks: leading.engine.locks().list(),
+            drained: leading.engine.is_drained(),
+        })
+    }
+
+    /// What a copy knows: the configuration and the jobs, nothing of what runs.
+    async fn world_of_copy(&self, what: Resource) -> Result<World> {
+        let state = self.role.state()?;
+        let mut jobs = Vec::new();
+        if what == Resource::Job {
+            for (id, body) in state.scan(Space::Job).await? {
+                let record = serde_json::from_str(&body)
+                    .map_err(|e| Error::internal(format!("Job {id} cannot be read: {e}")))?;
+                jobs.push(Arc::new(record));
             }
         }
-        Ok(found)
+        let drained = state.get(crate::jobs::drain_key()).await?.is_some();
+        let config = state.config();
+        Ok(World { config, seen: HashMap::new(), jobs, locks: vec![], drained })
     }
+}
+
+/// Archived jobs that a filter asks for by number.
+async fn archived_by_number(
+    leading: &Leading,
+    filter: &Filter,
+) -> Result<Vec<Arc<roost_proto::job::JobRecord>>> {
+    let mut found = Vec::new();
+    for value in filter.requested_names("id").unwrap_or_default() {
+        let Ok(id) = value.to_string().trim_matches('"').parse() else { continue };
+        if leading.engine.job(id).is_none()
+            && let Some(record) = leading.engine.archived(id).await?
+        {
+            found.push(Arc::new(record));
+        }
+    }
+    Ok(found)
 }
 
 #[tonic::async_trait]
@@ -118,7 +151,7 @@ impl Master for Api {
         request: Request<pb::SubmitJobsRequest>,
     ) -> Reply<pb::SubmitJobsReply> {
         peer::administrator(&request)?;
-        Ok(Response::new(jobs::submit(&self.engine, request.into_inner()).await))
+        Ok(Response::new(jobs::submit(&self.leading().await?.engine, request.into_inner()).await))
     }
 
     type WaitForJobChangeStream = Stream<pb::JobChange>;
@@ -127,7 +160,7 @@ impl Master for Api {
         &self,
         request: Request<pb::WaitForJobChangeRequest>,
     ) -> Reply<Self::WaitForJobChangeStream> {
-        let stream = jobs::follow(&self.engine, request.into_inner()).await;
+        let stream = jobs::follow(&self.leading().await?.engine, request.into_inner()).await;
         stream.map(Response::new).map_err(|e| to_status(&e))
     }
 
@@ -135,7 +168,7 @@ impl Master for Api {
 
     async fn query(&self, request: Request<pb::QueryRequest>) -> Reply<Self::QueryStream> {
         let request = request.into_inner();
-        let work = async {
+        let read = || {
             let what: Resource = Resource::parse(&request.what).ok_or_else(|| {
                 Error::wrong_input(format!("'{}' is not something to query", request.what))
             })?;
@@ -147,9 +180,15 @@ impl Master for Api {
                     Filter::from_json_optional(&json)?
                 }
             };
-            Api::query(self, what, &request.fields, filter.as_ref()).await
+            Ok((what, filter))
         };
-        let answer = work.await.map_err(|e| to_status(&e))?;
+        let (what, filter) = read().map_err(|e: Error| to_status(&e))?;
+        if what == Resource::Job && query::wants_archived_jobs(&request.fields, filter.as_ref()) {
+            let rows = jobs::with_archived(self.clone(), request.fields, filter).await;
+            return rows.map(Response::new).map_err(|e| to_status(&e));
+        }
+        let answer = Api::query(self, what, &request.fields, filter.as_ref()).await;
+        let answer = answer.map_err(|e| to_status(&e))?;
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         tokio::spawn(async move {
             let json = |e: serde_json::Error| Status::internal(e.to_string());
@@ -174,20 +213,21 @@ impl Master for Api {
     }
 
     async fn cluster_info(&self, _: Request<pb::InfoRequest>) -> Reply<pb::InfoReply> {
-        let info = query::cluster_info(&self.state.config());
+        let info = query::cluster_info(&self.state()?.config());
         Ok(Response::new(pb::InfoReply { info: info.to_string() }))
     }
 
     async fn cancel_job(&self, request: Request<pb::JobRequest>) -> Reply<pb::JobReply> {
         peer::administrator(&request)?;
-        let job = roost_proto::ids::JobId(request.into_inner().job);
-        jobs::reply(self.engine.cancel(job).await)
+        let request = request.into_inner();
+        let job = roost_proto::ids::JobId(request.job);
+        jobs::reply(self.leading().await?.engine.cancel(job, request.kill).await)
     }
 
     async fn archive_job(&self, request: Request<pb::JobRequest>) -> Reply<pb::JobReply> {
         peer::administrator(&request)?;
         let job = roost_proto::ids::JobId(request.into_inner().job);
-        let done = self.engine.archive(job).await.map_err(|e| to_status(&e))?;
+        let done = self.leading().await?.engine.archive(job).await.map_err(|e| to_status(&e))?;
         let message = match done {
             true => format!("Archived job {job}"),
             false => format!("Failed to archive job with ID '{job}'"),
@@ -199,7 +239,7 @@ impl Master for Api {
         peer::administrator(&request)?;
         let request = request.into_inner();
         let job = roost_proto::ids::JobId(request.job);
-        jobs::reply(self.engine.change_priority(job, request.priority).await)
+        jobs::reply(self.leading().await?.engine.change_priority(job, request.priority).await)
     }
 
     async fn auto_archive_jobs(
@@ -208,7 +248,8 @@ impl Master for Api {
     ) -> Reply<pb::AutoArchiveReply> {
         peer::administrator(&request)?;
         let age = u64::try_from(request.into_inner().age).ok();
-        let (archived, left) = self.engine.autoarchive(age).await.map_err(|e| to_status(&e))?;
+        let (archived, left) =
+            self.leading().await?.engine.autoarchive(age).await.map_err(|e| to_status(&e))?;
         Ok(Response::new(pb::AutoArchiveReply { archived, left }))
     }
 
@@ -217,9 +258,25 @@ impl Master for Api {
             peer::administrator(&request)?;
         }
         if let Some(drain) = request.into_inner().drain {
-            self.engine.drain(drain).await.map_err(|e| to_status(&e))?;
+            self.leading().await?.engine.drain(drain).await.map_err(|e| to_status(&e))?;
         }
-        Ok(Response::new(pb::DrainReply { drained: self.engine.is_drained() }))
+        Ok(Response::new(pb::DrainReply { drained: self.leading().await?.engine.is_drained() }))
+    }
+
+    async fn put_filter(&self, request: Request<pb::PutFilterRequest>) -> Reply<pb::FilterReply> {
+        peer::administrator(&request)?;
+        let put = filters::put(&self.leading().await?.engine, request.into_inner()).await;
+        put.map(Response::new).map_err(|e| to_status(&e))
+    }
+
+    async fn delete_filter(
+        &self,
+        request: Request<pb::DeleteFilterRequest>,
+    ) -> Reply<pb::FilterReply> {
+        peer::administrator(&request)?;
+        let deleted =
+            filters::delete(&self.leading().await?.engine, &request.into_inner().uuid).await;
+        deleted.map(Response::new).map_err(|e| to_status(&e))
     }
 
     type WatchConfigStream = Stream<pb::ConfigChange>;
@@ -230,14 +287,14 @@ impl Master for Api {
     ) -> Reply<Self::WatchConfigStream> {
         // The whole configuration has private parameters in it.
         peer::administrator(&request)?;
-        Ok(Response::new(watch_config::follow(self.state.clone(), request.into_inner().from)))
+        Ok(Response::new(watch_config::follow(self.state()?.clone(), request.into_inner().from)))
     }
 
     async fn create_join_token(&self, request: Request<pb::TokenRequest>) -> Reply<pb::TokenReply> {
         peer::administrator(&request)?;
         let request = request.into_inner();
-        let config = self.state.config();
-        let made = self.tokens.create(&config, &request.node, &request.address);
+        let config = self.state()?.config();
+        let made = self.leading().await?.tokens.create(&config, &request.node, &request.address);
         made.map(Response::new).map_err(|e| to_status(&e))
     }
 
@@ -245,8 +302,32 @@ impl Master for Api {
 
     async fn command(&self, request: Request<pb::CommandRequest>) -> Reply<Self::CommandStream> {
         peer::administrator(&request)?;
-        let stream = command::run(&self.state.config(), &self.nodes, request.into_inner());
+        let stream = command::run(
+            &self.state()?.config(),
+            &self.leading().await?.nodes,
+            request.into_inner(),
+        );
         stream.map(Response::new).map_err(|e| to_status(&e))
+    }
+
+    async fn store_secret(
+        &self,
+        request: Request<pb::StoreSecretRequest>,
+    ) -> Reply<pb::StoreSecretReply> {
+        peer::administrator(&request)?;
+        let request = request.into_inner();
+        let work = async {
+            let file = SecretFile::of(&request.file).ok_or_else(|| {
+                Error::wrong_input(format!("'{}' is not a secret of clusters", request.file))
+            })?;
+            let content = String::from_utf8(request.content)
+                .map_err(|_| Error::wrong_input(format!("The {} is not text", file.describe())))?;
+            secrets::check(file, &content)?;
+            let versions = secrets::store(self.role.state()?, &[(file, content)].into()).await?;
+            Ok(versions.into_values().next().unwrap_or_default())
+        };
+        let stored = work.await.map_err(|e: Error| to_status(&e))?;
+        Ok(Response::new(pb::StoreSecretReply { version: stored }))
     }
 
     type ExportConfigStream = Stream<pb::ExportChunk>;
@@ -262,7 +343,7 @@ impl Master for Api {
             .get::<Paths>()
             .cloned()
             .ok_or_else(|| Status::internal("the request does not say where files are"))?;
-        let stream = backup::export(&self.state, &paths, request.get_ref()).await;
+        let stream = backup::export(self.state()?, &paths, request.get_ref()).await;
         stream.map(Response::new).map_err(|e| to_status(&e))
     }
 
@@ -270,7 +351,26 @@ impl Master for Api {
         if request.get_ref().repair {
             peer::administrator(&request)?;
         }
-        let made = jobs::debris(&self.engine, request.into_inner().repair).await;
+        let made = jobs::debris(&self.leading().await?.engine, request.into_inner().repair).await;
         made.map(Response::new).map_err(|e| to_status(&e))
+    }
+
+    type FailoverStream = Stream<pb::FailoverEvent>;
+
+    async fn failover(&self, request: Request<pb::FailoverRequest>) -> Reply<Self::FailoverStream> {
+        peer::administrator(&request)?;
+        let started = failover::start(&self.role, request.into_inner()).await;
+        started.map(Response::new).map_err(|e| to_status(&e))
+    }
+
+    async fn replication(
+        &self,
+        request: Request<pb::ReplicationRequest>,
+    ) -> Reply<pb::ReplicationReply> {
+        if !request.get_ref().down.is_empty() {
+            peer::administrator(&request)?;
+        }
+        let told = failover::replication(&self.role, request.get_ref());
+        told.map(Response::new).map_err(|e| to_status(&e))
     }
 }

@@ -200,7 +200,7 @@ impl Config {
     }
 
     /// The stored object that has the same key as this one.
-    fn get(&self, object: &Object) -> Option<Object> {
+    pub(super) fn get(&self, object: &Object) -> Option<Object> {
         match object {
             Object::Cluster(_) => Some(Object::Cluster(Box::new((*self.cluster).clone()))),
             Object::Node(o) => self.object(ObjectKey::Node(o.uuid)),
@@ -212,7 +212,7 @@ impl Config {
         }
     }
 
-    fn object(&self, key: ObjectKey) -> Option<Object> {
+    pub(super) fn object(&self, key: ObjectKey) -> Option<Object> {
         fn copy<K: Ord, V: Clone>(map: &Map<K, V>, key: &K) -> Option<V> {
             map.get(key).map(|v| (**v).clone())
         }
@@ -229,7 +229,7 @@ impl Config {
     }
 
     /// Takes an object's entries out of the indexes, before it changes or goes.
-    fn take_out(&mut self, old: &Object) {
+    pub(super) fn take_out(&mut self, old: &Object) {
         match old {
             Object::Instance(o) => self.index.remove_instance(o),
             Object::Node(o) => self.index.remove_node(o),
@@ -243,7 +243,7 @@ impl Config {
         }
     }
 
-    fn forget(&mut self, key: ObjectKey) {
+    pub(super) fn forget(&mut self, key: ObjectKey) {
         match key {
             ObjectKey::Node(id) => self.nodes.remove_mut(&id),
             ObjectKey::Group(id) => self.groups.remove_mut(&id),

@@ -9,11 +9,14 @@
 //! what a step does is done by [`Hands`]. Everything in between — order, durability, undoing,
 //! driving on after a crash — is here, once, for all opcodes.
 
+mod archive;
+mod cancel;
 mod carry_out;
 mod debris;
 mod drive;
 mod engine;
 mod entry;
+mod filters;
 mod hooks;
 pub mod journal;
 pub mod locks;
@@ -22,9 +25,12 @@ mod prepare;
 mod queue;
 mod recover;
 mod step;
+mod submit;
 
-pub use engine::{CancelReply, Engine};
+pub use cancel::Reply;
+pub use engine::{Engine, drain_key};
 pub use entry::JobEntry;
+pub use filters::check as check_filter;
 
 use crate::config::Config;
 use crate::nodes::{Joined, NodeView};
@@ -124,6 +130,9 @@ pub trait Planner: Send + Sync + 'static {
 
     /// Everything it will do, or why it must not.
     fn plan(&self, input: &mut PlanInput<'_>) -> Result<Plan>;
+
+    /// It may do with those node locks that are free now, as long as they are enough.
+    fn is_opportunistic(&self, op: &OpInput) -> bool;
 
     /// How many jobs may be at work at once.
     fn max_running(&self, config: &Config) -> usize;

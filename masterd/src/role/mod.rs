@@ -1,24 +1,55 @@
-//! Who leads. Each leadership has its own, higher epoch, stored before the first node hears of it.
+//! Who leads.
+//!
+//! ```text
+//!   start ─► has a copy? ─ no ──► waits for one from the master ──► starts over
+//!              │ yes
+//!              ├─ is the master ──► asks the others ──► leads ──► deposed ──► starts over
+//!              └─ is not ──► follows ──► the operator wants it (failover) ──► asks the others ──► leads
+//! ```
+//!
+//! Leading begins once in a process: a masterd that is deposed starts over with nothing in memory,
+//! so nothing of its leadership can act after it.
 
+pub mod embedded;
+pub mod lead;
+pub mod master_ip;
+
+use crate::config::{Change, Object};
+use crate::jobs::drain_key;
 use crate::state::{Commit, State};
 use crate::store::{Key, Space};
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::Epoch;
+use roost_proto::ids::{Epoch, NodeId};
 
-fn key() -> Key {
+fn epoch_key() -> Key {
     Key::new(Space::Meta, "epoch")
 }
 
-/// Begins a new leadership: its epoch is durable when this returns.
-pub async fn begin_epoch(state: &State) -> Result<Epoch> {
-    let last = match state.get(key()).await? {
-        None => 0,
-        Some(text) => text.parse::<u64>().map_err(|e| {
-            Error::internal(format!("The stored epoch '{text}' is unreadable: {e}"))
-        })?,
-    };
-    let epoch = Epoch(last + 1);
-    let puts = vec![(key(), epoch.to_string())];
-    state.commit(Commit { puts, ..Commit::default() }).await?;
-    Ok(epoch)
+/// The epoch of the last leadership that the state knows.
+pub async fn stored_epoch(state: &State) -> Result<Epoch> {
+    match state.get(epoch_key()).await? {
+        None => Ok(Epoch(0)),
+        Some(text) => text
+            .parse()
+            .map(Epoch)
+            .map_err(|e| Error::internal(format!("The stored epoch '{text}' is unreadable: {e}"))),
+    }
+}
+
+/// The first commit of a leadership: its epoch, and that this node is the master. With it counts
+/// whatever earlier leaderships left. A failover also takes the drain flag away, as Ganeti's.
+pub async fn begin(state: &State, epoch: Epoch, me: NodeId, failover: bool) -> Result<()> {
+    let mut commit = Commit::default();
+    commit.puts.push((epoch_key(), epoch.to_string()));
+    let config = state.config_written().await?;
+    if config.master() != me {
+        let mut cluster = (*config.cluster).clone();
+        cluster.master_node = me;
+        commit.changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
+    }
+    if failover {
+        commit.deletes.push(drain_key());
+    }
+    state.commit(commit).await?;
+    Ok(())
 }

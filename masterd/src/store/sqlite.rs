@@ -372,6 +372,10 @@ impl Store for SqliteStore {
         };
         read().map_err(|e| self.failed(&e))
     }
+
+    fn log(&mut self) -> Option<&mut dyn Log> {
+        Some(self)
+    }
 }
 
 impl Log for SqliteStore {

@@ -112,6 +112,12 @@ impl<F> Compiled<F> {
         self.passes_with(&mut self.scratch(), get)
     }
 
+    /// Whether it holds for certain: unlike [`Compiled::passes`], what has no data does not count.
+    pub fn holds(&self, get: impl FnMut(&F) -> Cell) -> Result<bool, FilterError> {
+        let mut evaluation = Evaluation { compiled: self, scratch: &mut self.scratch(), get };
+        Ok(evaluation.decide(&self.root)? == Some(true))
+    }
+
     /// Room for a row's cells, to be used for one row after the other.
     pub(super) fn scratch(&self) -> Vec<Option<Cell>> {
         vec![None; self.fields.len()]

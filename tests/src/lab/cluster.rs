@@ -44,7 +44,7 @@ pub fn join(master: &Node<'_>, node: &Node<'_>) -> Result<()> {
         .find(|l| !l.is_empty())
         .ok_or_else(|| Error::Invalid(format!("`gnt-node token {name}` printed no token")))?;
     check(node, &["roost-noded", "join", token].map(str::to_owned))?;
-    daemon::start(node, "noded")?;
+    daemon::start_all(node)?;
     check(master, &["gnt-node", "add", name].map(str::to_owned))?;
     Ok(())
 }

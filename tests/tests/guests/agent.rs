@@ -210,6 +210,18 @@ impl Node for Tunnels {
     ) -> Result<Response<rpc::ForgetReply>, Status> {
         Err(Status::unimplemented("forget"))
     }
+    async fn vote(
+        &self,
+        _: Request<rpc::VoteRequest>,
+    ) -> Result<Response<rpc::VoteReply>, Status> {
+        Err(Status::unimplemented("vote"))
+    }
+    async fn note(
+        &self,
+        _: Request<rpc::NoteRequest>,
+    ) -> Result<Response<rpc::NoteReply>, Status> {
+        Err(Status::unimplemented("note"))
+    }
     async fn copy(
         &self,
         _: Request<tonic::Streaming<rpc::CopyData>>,

@@ -6,14 +6,12 @@ mod copyfile;
 mod deactivate_master_ip;
 mod destroy;
 mod export_config;
-mod export_config;
 mod getmaster;
-mod import_config;
-mod import_ganeti;
 mod import_config;
 mod import_ganeti;
 mod info;
 mod init;
+mod master_failover;
 mod master_ping;
 mod modify;
 mod nodes;
@@ -38,15 +36,13 @@ pub const VERBS: &[Entry] = &[
     entry::<deactivate_master_ip::DeactivateMasterIp>(),
     entry::<destroy::Destroy>(),
     entry::<export_config::ExportConfig>(),
-    entry::<export_config::ExportConfig>(),
     entry::<getmaster::Getmaster>(),
-    entry::<import_config::ImportConfig>(),
-    entry::<import_ganeti::ImportGaneti>(),
     entry::<import_config::ImportConfig>(),
     entry::<import_ganeti::ImportGaneti>(),
     entry::<info::Info>(),
     entry::<init::Init>(),
     entry::<tags::ListTags>(),
+    entry::<master_failover::MasterFailover>(),
     entry::<master_ping::MasterPing>(),
     entry::<modify::Modify>(),
     entry::<queue::Queue>(),

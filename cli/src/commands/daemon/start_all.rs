@@ -12,13 +12,11 @@ pub struct StartAll {}
 
 impl Verb for StartAll {
     const NAME: &'static str = "start-all";
-    const ABOUT: &'static str = "Starts the daemons that belong on this machine";
+    const ABOUT: &'static str = "Starts the daemons of a node";
 
     async fn run(self, cx: &Cx) -> Outcome {
         start_daemon(cx, Daemon::Noded).await?;
-        if cx.paths.database().exists() {
-            start_daemon(cx, Daemon::Masterd).await?;
-        }
-        Ok(())
+        // Without a copy of the state it waits for one: any node may become a master candidate.
+        start_daemon(cx, Daemon::Masterd).await
     }
 }

@@ -307,14 +307,16 @@ impl EtcdStore {
         };
         let mut sent = false;
         loop {
+            if !guard.holds() {
+                return Err(self.too_late(next.as_ref(), sent));
+            }
+            sent = true;
             let etcd = self.reader.etcd.clone();
             let answer = tokio::select! {
-                biased;
+                answer = etcd.txn(PATIENCE, request.clone()) => answer,
                 // Whatever became of it: it is too late to find out.
                 () = guard.lost.cancelled() => return Err(self.too_late(next.as_ref(), sent)),
-                answer = etcd.txn(PATIENCE, request.clone()) => answer,
             };
-            sent = true;
             match answer {
                 Ok(answer) => {
                     let revision = answer.value.header.map_or(0, |h| h.revision);

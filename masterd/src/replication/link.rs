@@ -1,0 +1,190 @@
+//! From the leader to one copy.
+//!
+//! ```text
+//!             ┌── TAKEN: send what follows, or a sign of life ──┐
+//!   ask where it ends ──► in our log: send what follows ◄───────┘
+//!             │           not in our log, or no log: a whole file ──► it starts over ──► ask again
+//!             └── DEPOSED: this leadership is over
+//! ```
+
+use super::leadership::{Leadership, TICK};
+use super::peers::unreachable;
+use super::replica::position;
+use super::transfer;
+use crate::store::Position;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::{Epoch, NodeId, Serial};
+use roost_proto::rpc::replica as pb;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of commits in one message.
+const LIMIT: usize = 4 << 20;
+/// A copy that says nothing for this long is away.
+const SILENCE: Duration = Duration::from_secs(10);
+/// A whole file may take this long.
+const WHOLE: Duration = Duration::from_secs(3_600);
+
+/// Keeps a copy level until `stop`.
+pub async fn run(leadership: Arc<Leadership>, node: NodeId, stop: CancellationToken) {
+    let mut complaint = String::new();
+    loop {
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = follow(&leadership, node) => ended,
+        };
+        match ended {
+            // A whole copy went over: that machine starts again.
+            Ok(()) => complaint.clear(),
+            Err(error) => {
+                let text = error.to_string();
+                if text != complaint {
+                    let name = leadership.tip().node_name(node);
+                    tracing::warn!(node = %name, %error, "a copy of the state is not reached");
+                    complaint = text;
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Talks to one copy until something breaks, or it got a whole file.
+async fn follow(leadership: &Leadership, node: NodeId) -> Result<()> {
+    let tip = leadership.tip();
+    let name = tip.node_name(node);
+    let found = tip.nodes.get(&node);
+    let address = found.map(|n| n.primary_ip.clone()).ok_or_else(|| {
+        Error::internal(format!("Node {node} has a say and is not in the configuration"))
+    })?;
+    let mut client = leadership.peers.replica(node, &address)?;
+    let mut written = leadership.written();
+    // Where the copy ends; unknown at first: then a place it surely tells us about if it differs.
+    let mut end = leadership.state.end().await?.0;
+    let mut known = false;
+    loop {
+        written.mark_unchanged();
+        let entries = match known {
+            true => match leadership.entries_after(end.serial, LIMIT).await? {
+                Some(entries) => entries,
+                None => return install(leadership, node, &name, &mut client).await,
+            },
+            false => vec![],
+        };
+        let more = entries.last().and_then(|entry| entry.at).map(|at| at.serial);
+        let request = pb::AppendRequest {
+            cluster: leadership.peers.identity.cluster.to_string(),
+            epoch: leadership.epoch().0,
+            after: Some(position(end)),
+            entries,
+            counts: leadership.counts().0,
+        };
+        let reply = tokio::time::timeout(SILENCE, client.append(request))
+            .await
+            .map_err(|_| Error::environment(format!("masterd on {name} is silent")))?
+            .map_err(|status| unreachable(&format!("masterd on {name}"), &status))?
+            .into_inner();
+        let theirs =
+            reply.end.map(|end| Position { epoch: Epoch(end.epoch), serial: Serial(end.serial) });
+        match (reply.verdict(), theirs) {
+            (pb::append_reply::Verdict::Deposed, _) => {
+                let why = format!("{name} obeys the master of epoch {}", reply.promised);
+                leadership.over.now(why);
+                return Ok(());
+            }
+            (pb::append_reply::Verdict::Taken, Some(theirs)) => {
+                (end, known) = (theirs, true);
+                leadership.heard(node, theirs.serial);
+            }
+            (pb::append_reply::Verdict::Elsewhere, Some(theirs))
+                if leadership.state.epoch_of(theirs.serial).await? == Some(theirs.epoch) =>
+            {
+                (end, known) = (theirs, true);
+                leadership.heard(node, theirs.serial);
+                continue;
+            }
+            _ => return install(leadership, node, &name, &mut client).await,
+        }
+        // Something was sent: there may be more already.
+        if more.is_none() || *written.borrow() == end.serial {
+            tokio::select! {
+                changed = written.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+}
+
+/// Sends a whole file.
+async fn install(
+    leadership: &Leadership,
+    node: NodeId,
+    name: &str,
+    client: &mut pb::replica_client::ReplicaClient<tonic::transport::Channel>,
+) -> Result<()> {
+    tracing::info!(node = name, id = %node, "a whole copy of the state is sent");
+    let mut file = transfer::Outgoing::create(&leadership.paths).await?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let part = |part| pb::InstallRequest { part: Some(part) };
+    let head = pb::InstallHead {
+        cluster: leadership.peers.identity.cluster.to_string(),
+        epoch: leadership.epoch().0,
+    };
+    let send = async move {
+        // A receiver that is gone is told by its answer.
+        let mut open = sender.send(part(pb::install_request::Part::Head(head))).await.is_ok();
+        while open && let Some(bytes) = file.read()? {
+            open = sender.send(part(pb::install_request::Part::File(bytes))).await.is_ok();
+        }
+        let digest = part(pb::install_request::Part::Digest(file.digest()));
+        if open {
+            sender.send(digest).await.ok();
+        }
+        Ok::<(), Error>(())
+    };
+    let receive = async {
+        tokio::time::timeout(WHOLE, client.install(ReceiverStream::new(receiver)))
+            .await
+            .map_err(|_| Error::environment(format!("masterd on {name} took too long")))?
+            .map_err(|status| unreachable(&format!("masterd on {name}"), &status))
+    };
+    let (sent, received) = tokio::join!(send, receive);
+    sent?;
+    received.map(|_| ())
+}
+
+/// Nodes that were told to drop their copy because they are no candidates any more.
+#[derive(Debug, Default)]
+pub struct Retired(BTreeSet<NodeId>);
+
+impl Retired {
+    /// Tells nodes that have no say any more, once; who is away is told by the next leadership.
+    pub fn tell(&mut self, leadership: &Arc<Leadership>, voters: &BTreeSet<NodeId>) {
+        let tip = leadership.tip();
+        self.0.retain(|node| !voters.contains(node));
+        for node in tip.nodes.values() {
+            let stays = voters.contains(&node.uuid) || node.uuid == leadership.peers.me();
+            if stays || node.master_candidate || node.offline || !self.0.insert(node.uuid) {
+                continue;
+            }
+            let (leadership, id, address) =
+                (leadership.clone(), node.uuid, node.primary_ip.clone());
+            tokio::spawn(async move {
+                let request = pb::RetireRequest {
+                    cluster: leadership.peers.identity.cluster.to_string(),
+                    epoch: leadership.epoch().0,
+                };
+                if let Ok(mut client) = leadership.peers.replica(id, &address) {
+                    // Without masterd there, or without a copy, nothing is to be dropped.
+                    tokio::time::timeout(SILENCE, client.retire(request)).await.ok();
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Whole copies of the database, as files.
+//!
+//! A file that arrives is checked before it takes the old one's place, and the old one is kept
+//! beside it: what was in it and nowhere else can still be looked at.
+
+use crate::clock;
+use crate::store::sqlite::SqliteStore;
+use roost_proto::error::{Error, Result};
+use roost_proto::paths::Paths;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes in one message.
+const PIECE: usize = 256 << 10;
+
+fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {
+    Error::environment(format!("{}: {e}", path.display()))
+}
+
+/// SQLite's files of a database.
+fn all_files(database: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|ending| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(ending);
+        name.into()
+    })
+}
+
+fn remove(database: &Path) -> Result<()> {
+    for file in all_files(database) {
+        match fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Moves this machine's database out of the way; returns where to. `why` becomes part of its name.
+pub fn set_aside(paths: &Paths, why: &str) -> Result<PathBuf> {
+    let database = paths.database();
+    let name = format!("config.db.{why}-{}", clock::seconds() as u64);
+    let aside = paths.data_dir().join(name);
+    for (from, to) in all_files(&database).iter().zip(all_files(&aside)) {
+        match fs::rename(from, &to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(from, &e)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Removes this machine's database.
+pub fn drop_copy(paths: &Paths) -> Result<()> {
+    remove(&paths.database())
+}
+
+/// A copy to send, of one moment; removed when dropped.
+#[derive(Debug)]
+pub struct Outgoing {
+    path: PathBuf,
+    file: File,
+    digest: Sha256,
+}
+
+impl Outgoing {
+    /// Makes it, while commits go on.
+    pub async fn create(paths: &Paths) -> Result<Outgoing> {
+        #[allow(clippy::disallowed_methods, reason = "two copies may be made at once")]
+        let path = paths.data_dir().join(format!(".config.db.copy-{}", uuid::Uuid::new_v4()));
+        let (database, copy) = (paths.database(), path.clone());
+        tokio::task::spawn_blocking(move || SqliteStore::reader(&database)?.copy_to(&copy))
+            .await
+            .map_err(|e| Error::internal(e.to_string()))?
+            .map_err(|e| Error::environment(e.to_string()))?;
+        let file = File::open(&path).map_err(|e| failed(&path, &e))?;
+        Ok(Outgoing { path, file, digest: Sha256::new() })
+    }
+
+    /// The next piece; `None` at the end.
+    pub fn read(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut piece = vec![0; PIECE];
+        let length = self.file.read(&mut piece).map_err(|e| failed(&self.path, &e))?;
+        piece.truncate(length);
+        self.digest.update(&piece);
+        Ok((length > 0).then_some(piece))
+    }
+
+    /// SHA-256 of all that was read.
+    pub fn digest(&self) -> Vec<u8> {
+        self.digest.clone().finalize().to_vec()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // One left behind costs space only; the next start sweeps it.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+/// A copy that arrives.
+#[derive(Debug)]
+pub struct Incoming {
+    paths: Paths,
+    path: PathBuf,
+    file: File,
+    digest: Sha256,
+}
+
+impl Incoming {
+    /// Begins beside the database; what an earlier attempt left is thrown away.
+    pub fn create(paths: &Paths) -> Result<Incoming> {
+        let path = paths.data_dir().join("config.db.incoming");
+        remove(&path)?;
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = made.map_err(|e| failed(&path, &e))?;
+        Ok(Incoming { paths: paths.clone(), path, file, digest: Sha256::new() })
+    }
+
+    /// Adds a piece.
+    pub fn write(&mut self, piece: &[u8]) -> Result<()> {
+        self.digest.update(piece);
+        self.file.write_all(piece).map_err(|e| failed(&self.path, &e))
+    }
+
+    /// All is here, its digest should be this one: puts it in place of the database. The process
+    /// must start over after it; the old file is kept if `keep_old`.
+    pub fn finish(self, digest: &[u8], keep_old: bool) -> Result<()> {
+        if self.digest.clone().finalize().as_slice() != digest {
+            return Err(failed(&self.path, &"the copy was damaged on its way"));
+        }
+        self.put_in_place(keep_old)
+    }
+
+    /// As [`Incoming::finish`], without a digest: the connection vouches for it.
+    pub fn put_in_place(self, keep_old: bool) -> Result<()> {
+        self.file.sync_all().map_err(|e| failed(&self.path, &e))?;
+        // Opening it checks that it is whole.
+        drop(SqliteStore::open(&self.path).map_err(|e| Error::environment(e.to_string()))?);
+        if keep_old {
+            let aside = set_aside(&self.paths, "replaced")?;
+            tracing::warn!(
+                kept = %aside.display(),
+                "this copy of the state parted from the leader's and is replaced"
+            );
+        }
+        remove(&self.paths.database())?;
+        let database = self.paths.database();
+        fs::rename(&self.path, &database).map_err(|e| failed(&self.path, &e))?;
+        File::open(self.paths.data_dir())
+            .and_then(|dir| dir.sync_all())
+            .map_err(|e| failed(&database, &e))
+    }
+}
+
+/// Removes what a crash left of copies on their way.
+pub fn sweep(paths: &Paths) {
+    let Ok(entries) = fs::read_dir(paths.data_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".config.db.copy-") || name.starts_with("config.db.incoming") {
+            // What cannot be removed now will be tried at the next start.
+            fs::remove_file(entry.path()).ok();
+        }
+    }
+}

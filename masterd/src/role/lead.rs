@@ -1,0 +1,84 @@
+//! Everything a leading masterd consists of, started in order.
+
+use super::master_ip;
+use crate::api::{Leading, Role, Tokens};
+use crate::authority;
+use crate::jobs::Engine;
+use crate::nodes::{JoinedNodes, Nodes};
+use crate::ops::Operations;
+use crate::replication::Leadership;
+use crate::state::State;
+use crate::store::{Key, Space};
+use crate::tls::Tls;
+use crate::watch;
+use roost_proto::error::Result;
+use roost_proto::ids::Epoch;
+use roost_proto::paths::{NODED_PORT, Paths};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long jobs wait for the first word of all nodes.
+const FIRST_REPORTS: Duration = Duration::from_secs(3);
+
+/// What leading needs.
+#[derive(Debug)]
+pub struct Ground {
+    pub paths: Paths,
+    pub tls: Tls,
+    pub state: State,
+    pub epoch: Epoch,
+    /// The copies; none with a store that is shared.
+    pub leadership: Option<Arc<Leadership>>,
+    /// All documents but the configuration.
+    pub documents: Vec<(Key, String)>,
+}
+
+/// Starts it all. The first commit of the leadership must count already. Returns what went wrong
+/// with the master IP.
+pub async fn start(
+    ground: Ground,
+    role: &Role,
+    shutdown: &CancellationToken,
+) -> Result<(Engine, Vec<String>)> {
+    let Ground { paths, tls, state, epoch, leadership, documents } = ground;
+    authority::adopt(&state, &paths).await?;
+    let joined = JoinedNodes::load(&documents)?;
+    let stop = shutdown.child_token();
+    let nodes =
+        Nodes::start(state.clone(), tls.clone(), epoch, NODED_PORT, joined.clone(), stop.clone());
+    nodes.first_reports(FIRST_REPORTS).await;
+    // What changed since the documents were read is the epoch and the drain flag.
+    let drained = crate::jobs::drain_key();
+    let is_drained = state.get(drained.clone()).await?.is_some();
+    let documents = documents
+        .into_iter()
+        .filter(|(key, _)| key.space != Space::Meta || *key != drained || is_drained)
+        .collect();
+    let engine =
+        Engine::start(state.clone(), documents, Arc::new(Operations), Arc::new(nodes.clone()))
+            .await?;
+    let config = state.config();
+    tracing::info!(
+        cluster = %config.cluster.cluster_name,
+        %epoch,
+        serial = %config.serial,
+        nodes = config.nodes.size(),
+        instances = config.instances.size(),
+        "leading"
+    );
+    role.lead(Leading {
+        engine: engine.clone(),
+        nodes: nodes.clone(),
+        tokens: Tokens::new(tls),
+        joined,
+        leadership,
+    });
+    tokio::spawn(watch::ssconf::run(state.clone(), nodes.clone(), stop.clone()));
+    tokio::spawn(watch::certificates::run(state.clone(), nodes.clone(), engine.clone(), stop));
+    let warnings = master_ip::take(&nodes, &config).await;
+    for warning in &warnings {
+        tracing::warn!(%warning, "the master IP");
+    }
+    Ok((engine, warnings))
+}

@@ -1,0 +1,28 @@
+//! What nodes remember about masters besides the highest epoch.
+
+use crate::ids::{Epoch, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// A note that one of two master candidates accepts changes without the other, or does so no more.
+///
+/// Of several notes the one with the highest (epoch, round) is true. A majority of the nodes holds
+/// it before the first such change is acknowledged, so whoever asks a majority learns of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AloneNote {
+    /// The leadership that went alone.
+    pub epoch: Epoch,
+    /// Counts notes of one leadership.
+    pub round: u64,
+    pub master: NodeId,
+    /// It does; `false`: the other has everything again.
+    pub alone: bool,
+    /// Since when, seconds since 1970.
+    pub since: u64,
+}
+
+impl AloneNote {
+    /// Whether this one replaces `other`.
+    pub fn is_newer_than(&self, other: &AloneNote) -> bool {
+        (self.epoch, self.round) > (other.epoch, other.round)
+    }
+}
