@@ -86,8 +86,9 @@ fn work_until_crash(site: &Site, faults: Faults, jobs: &[Value]) {
     site.run(faults, async |master| {
         for op in jobs {
             master.submit(std::slice::from_ref(op)).await;
+            // The first one is at work before there are others to choose from.
+            master.hands.gate.reached(1).await;
         }
-        master.hands.gate.reached(1).await;
     });
 }
 
@@ -123,7 +124,7 @@ fn a_canceled_dependency_cancels() {
         let op = with(delay(), "depends", json!([[first.0, ["success"]]]));
         let second = master.submit(&[op]).await;
         master.hands.gate.reached(1).await;
-        master.engine.cancel(first).await.expect("it can be stored");
+        master.engine.cancel(first, false).await.expect("it can be stored");
         master.hands.gate.open();
         master.settle().await;
         assert_eq!(master.job(first).status(), JobStatus::Canceled);
@@ -382,7 +383,7 @@ fn archived_jobs_are_put_aside() {
         let running = master.submit(&[delay()]).await;
         master.hands.gate.reached(1).await;
         assert!(!master.engine.archive(running).await.expect("it can be stored"));
-        assert_eq!(master.engine.autoarchive(None).await.expect("it can be stored"), (1, 1));
+        assert_eq!(master.engine.autoarchive(None).await.expect("it can be stored"), (1, 0));
         assert!(master.engine.job(done).is_none());
         let record = master.engine.archived(done).await.expect("readable").expect("archived");
         assert_eq!((record.archived, record.status()), (true, JobStatus::Success));
@@ -393,8 +394,9 @@ fn archived_jobs_are_put_aside() {
     });
     work(&site, async |master| {
         assert!(master.engine.jobs().is_empty());
-        let all = master.engine.all_archived().await.expect("readable");
+        let all = master.engine.jobs_between(0..99).await.expect("readable");
         assert_eq!(all.iter().map(|job| job.id).collect::<Vec<_>>(), [done, running]);
+        assert!(all.iter().all(|job| job.archived));
         // Numbers are not used again.
         assert_eq!(master.submit(&[delay()]).await, JobId(running.0 + 1));
         master.settle().await;
@@ -407,7 +409,7 @@ fn young_jobs_are_not_archived() {
         master.submit(&[delay()]).await;
         master.settle().await;
         let done = master.engine.autoarchive(Some(3600)).await.expect("it can be stored");
-        assert_eq!(done, (0, 1));
+        assert_eq!(done, (0, 0));
     });
 }
 
@@ -448,12 +450,12 @@ fn a_queued_job_is_canceled_at_once() {
         master.submit(&[delay()]).await;
         master.hands.gate.reached(1).await;
         let queued = master.submit(&[delay()]).await;
-        let reply = master.engine.cancel(queued).await.expect("it can be stored");
+        let reply = master.engine.cancel(queued, false).await.expect("it can be stored");
         assert_eq!((reply.done, reply.message), (true, format!("Dequeued job {queued}")));
         assert_eq!(master.job(queued).status(), JobStatus::Canceled);
-        let again = master.engine.cancel(queued).await.expect("it can be stored");
-        assert!(!again.done && again.message.contains("already ended"), "{again:?}");
-        let reply = master.engine.cancel(JobId(99)).await.expect("it can be stored");
+        let again = master.engine.cancel(queued, false).await.expect("it can be stored");
+        assert!(!again.done && again.message.ends_with("status canceled"), "{again:?}");
+        let reply = master.engine.cancel(JobId(99), false).await.expect("it can be stored");
         assert!(!reply.done && reply.message.contains("not found"), "{reply:?}");
         master.hands.gate.open();
         master.settle().await;
@@ -475,7 +477,7 @@ fn a_job_that_waits_for_locks_or_jobs_is_canceled() {
         };
         master.until(second, waits).await;
         master.until(third, waits).await;
-        assert!(master.engine.cancel(second).await.expect("it can be stored").done);
+        assert!(master.engine.cancel(second, false).await.expect("it can be stored").done);
         assert_eq!(master.end(second).await, JobStatus::Canceled);
         master.hands.gate.open();
         master.settle().await;
@@ -661,6 +663,492 @@ fn debris_that_is_wanted_by_now_is_let_be() {
         assert_eq!(master.engine.debris().len(), 2);
         assert!(master.engine.repair_debris().await.expect("it can be stored").is_empty());
         assert!(master.engine.debris().is_empty());
+        master.settle().await;
+    });
+    agree(&site);
+}
+
+fn in_parallel(n: u32) -> Value {
+    json!({"OP_ID": "OP_CLUSTER_SET_PARAMS", "max_running_jobs": n})
+}
+
+async fn at_most(master: &Master, n: u32) {
+    let job = master.submit(&[in_parallel(n)]).await;
+    assert_eq!(master.end(job).await, JobStatus::Success);
+}
+
+async fn calm() {
+    for _ in 0..32 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn the_number_of_running_jobs_changes_at_once() {
+    work(&Site::new(), async |master| {
+        at_most(master, 1).await;
+        master.hands.gate.close();
+        for _ in 0..4 {
+            master.submit(&[delay()]).await;
+        }
+        master.hands.gate.reached(1).await;
+        let set = async |key: &str, value: u32| {
+            let config = master.state.config();
+            let mut cluster = (*config.cluster).clone();
+            match key {
+                "running" => cluster.max_running_jobs = value,
+                _ => cluster.max_tracked_jobs = value,
+            }
+            let change = roost_masterd::config::Change::Update(
+                roost_masterd::config::Object::Cluster(Box::new(cluster)),
+            );
+            let commit = Commit { changes: vec![change], ..Commit::default() };
+            master.state.commit(commit).await.expect("it fits");
+            calm().await;
+        };
+        // No job ends meanwhile: the change itself is what starts more.
+        set("running", 2).await;
+        master.hands.gate.reached(2).await;
+        set("tracked", 2).await;
+        set("running", 9).await;
+        let running = || {
+            let jobs = master.engine.jobs();
+            jobs.iter().filter(|job| job.status() == JobStatus::Running).count()
+        };
+        assert_eq!(running(), 2, "no more are tracked");
+        set("tracked", 3).await;
+        master.hands.gate.reached(3).await;
+        assert_eq!(running(), 3);
+        master.hands.gate.open();
+        master.settle().await;
+    });
+}
+
+#[test]
+fn who_depends_on_others_does_not_take_their_place() {
+    work(&Site::new(), async |master| {
+        at_most(master, 1).await;
+        // The second job does not exist when the first begins: it is found only when it is reached.
+        let later = with(delay(), "depends", json!([[3, ["success"]]]));
+        let first = master.submit(&[delay(), later]).await;
+        let second = master.submit(&[delay()]).await;
+        assert_eq!((first, second), (JobId(2), JobId(3)));
+        master.settle().await;
+        for job in [first, second] {
+            assert_eq!(master.job(job).status(), JobStatus::Success, "{}", message(master, job));
+        }
+        let order: Vec<_> = master.hands.calls().iter().map(|call| call.id.job.0).collect();
+        assert_eq!(order, [2, 3, 2]);
+        // An older one is waited for before anything is done.
+        master.hands.gate.close();
+        let third = master.submit(&[delay()]).await;
+        let waits = with(delay(), "depends", json!([[third.0, ["success"]]]));
+        let fourth = master.submit(&[delay(), waits]).await;
+        master.hands.gate.reached(1).await;
+        calm().await;
+        assert_eq!(master.job(fourth).status(), JobStatus::Queued);
+        let reply = master.engine.cancel(fourth, false).await.expect("it can be stored");
+        assert_eq!(reply.message, format!("Dequeued job {fourth}"));
+        master.hands.gate.open();
+        master.settle().await;
+    });
+}
+
+#[test]
+fn a_job_between_its_opcodes_is_canceled_in_the_queue() {
+    let site = Site::new();
+    work(&site, async |master| {
+        at_most(master, 1).await;
+        let later = with(delay(), "depends", json!([[3, ["success"]]]));
+        // Creating takes five calls; the gate closes for the one after them.
+        master.hands.faults.lock().expect("nobody panics").hold = Some(5);
+        let first = master.submit(&[create("web"), later]).await;
+        let second = master.submit(&[delay()]).await;
+        master.hands.gate.reached(1).await;
+        assert_eq!(master.job(second).status(), JobStatus::Running);
+        let reply = master.engine.cancel(first, false).await.expect("it can be stored");
+        assert!(reply.done, "{reply:?}");
+        let record = master.job(first).record();
+        let states: Vec<_> = record.ops.iter().map(|op| op.status).collect();
+        assert_eq!(states, [JobStatus::Success, JobStatus::Canceled]);
+        assert_eq!(record.ops[1].result, json!("Job canceled by request"));
+        master.hands.gate.open();
+        master.settle().await;
+    });
+    agree(&site);
+}
+
+#[test]
+fn jobs_that_wait_for_each_other_are_told() {
+    work(&Site::new(), async |master| {
+        let later = with(delay(), "depends", json!([[2, []]]));
+        let first = master.submit(&[delay(), later]).await;
+        let back = with(delay(), "depends", json!([[first.0, []]]));
+        let second = master.submit(&[back]).await;
+        assert_eq!((first, second), (JobId(1), JobId(2)));
+        master.settle().await;
+        let result = master.job(first).record().ops[1].result.to_string();
+        assert!(result.contains("job 2 waits for this one"), "{result}");
+        assert_eq!(master.job(second).status(), JobStatus::Success);
+    });
+}
+
+#[test]
+fn a_canceled_dependency_is_named() {
+    work(&Site::new(), async |master| {
+        at_most(master, 1).await;
+        master.hands.gate.close();
+        master.submit(&[delay()]).await;
+        let first = master.submit(&[delay()]).await;
+        let op = with(delay(), "depends", json!([[first.0, ["success", "error"]]]));
+        let second = master.submit(&[op, delay()]).await;
+        let fine = with(delay(), "depends", json!([[first.0, ["canceled"]]]));
+        let third = master.submit(&[fine]).await;
+        master.engine.cancel(first, false).await.expect("it can be stored");
+        master.hands.gate.open();
+        master.settle().await;
+        let record = master.job(second).record();
+        assert_eq!(record.status(), JobStatus::Canceled);
+        assert!(record.ops.iter().all(|op| op.result == json!("Job canceled by request")));
+        let said = record.ops[0].log[0].3.clone();
+        assert_eq!(said, json!(format!("Dependency job {first} was cancelled")));
+        assert_eq!(master.job(third).status(), JobStatus::Success);
+    });
+}
+
+#[test]
+fn nobody_can_wait_for_himself() {
+    work(&Site::new(), async |master| {
+        let own = with(delay(), "depends", json!([[1, []]]));
+        let error = master.try_submit(&[own]).await.expect_err("its own number");
+        assert_eq!(error.message, "Job can't depend on itself");
+    });
+}
+
+fn add_rule(number: u128, rule: Value) -> roost_masterd::config::Change {
+    let mut all = json!({
+        "uuid": uuid::Uuid::from_u128(number), "watermark": 0, "priority": 0, "predicates": [],
+        "action": "PAUSE",
+    });
+    for (key, value) in rule.as_object().expect("fields") {
+        all[key] = value.clone();
+    }
+    let rule = serde_json::from_value(all).expect("a rule");
+    roost_masterd::config::Change::Add(roost_masterd::config::Object::Filter(rule))
+}
+
+fn remove_rule(number: u128) -> roost_masterd::config::Change {
+    let id = roost_proto::ids::FilterId(uuid::Uuid::from_u128(number));
+    roost_masterd::config::Change::Remove(roost_masterd::config::ObjectKey::Filter(id))
+}
+
+async fn change(master: &Master, change: roost_masterd::config::Change) {
+    let commit = Commit { changes: vec![change], ..Commit::default() };
+    master.state.commit(commit).await.expect("it fits");
+    calm().await;
+}
+
+#[test]
+fn filters_pause_and_let_go() {
+    let site = Site::new();
+    let delays = json!([["opcode", ["=", "OP_ID", "OP_TEST_DELAY"]]]);
+    work(&site, async |master| {
+        change(master, add_rule(1, json!({"predicates": delays}))).await;
+        let held = master.submit(&[delay()]).await;
+        let other = master.submit(&[create("web")]).await;
+        assert_eq!(master.end(other).await, JobStatus::Success);
+        calm().await;
+        assert_eq!(master.job(held).status(), JobStatus::Queued);
+    });
+    // It is held after a restart too, until the rule goes.
+    work(&site, async |master| {
+        calm().await;
+        assert_eq!(master.job(JobId(1)).status(), JobStatus::Queued);
+        change(master, remove_rule(1)).await;
+        master.settle().await;
+        assert_eq!(master.job(JobId(1)).status(), JobStatus::Success);
+    });
+    agree(&site);
+}
+
+#[test]
+fn filters_reject_new_jobs_and_those_in_the_queue() {
+    let site = Site::new();
+    work(&site, async |master| {
+        at_most(master, 1).await;
+        master.hands.gate.close();
+        let running = master.submit(&[delay()]).await;
+        master.hands.gate.reached(1).await;
+        let queued = master.submit(&[delay()]).await;
+        let blocked = with(delay(), "depends", json!([[running.0, []]]));
+        let blocked = master.submit(&[blocked]).await;
+        change(master, add_rule(1, json!({"action": "REJECT"}))).await;
+        for job in [queued, blocked] {
+            assert_eq!(master.end(job).await, JobStatus::Canceled);
+            let said = master.job(job).record().ops[0].log[0].3.to_string();
+            assert!(said.contains("rejected by filter rule"), "{said}");
+        }
+        let error = master.try_submit(&[delay()]).await.expect_err("rejected");
+        assert!(error.message.contains("is rejected by filter rule"), "{error}");
+        assert_eq!(master.job(running).status(), JobStatus::Running);
+        master.hands.gate.open();
+        master.settle().await;
+        assert_eq!(master.job(running).status(), JobStatus::Success);
+    });
+    agree(&site);
+}
+
+#[test]
+fn filters_limit_how_many_run() {
+    work(&Site::new(), async |master| {
+        master.hands.gate.close();
+        let early = master.submit(&[delay()]).await;
+        master.hands.gate.reached(1).await;
+        let two = json!({"action": ["RATE_LIMIT", 2]});
+        change(master, add_rule(1, two)).await;
+        let jobs = [master.submit(&[delay()]).await, master.submit(&[delay()]).await];
+        master.hands.gate.reached(2).await;
+        calm().await;
+        assert_eq!(master.job(early).status(), JobStatus::Running);
+        assert_eq!(
+            jobs.map(|job| master.job(job).status()),
+            [JobStatus::Running, JobStatus::Queued]
+        );
+        // An earlier rule takes those over: the limit does not concern them any more.
+        let accept = json!({"action": "ACCEPT", "predicates": [["jobid", ["=", "id", 3]]]});
+        let accept = with(accept, "watermark", json!(0));
+        change(master, remove_rule(1)).await;
+        change(master, add_rule(2, accept)).await;
+        master.hands.gate.reached(3).await;
+        master.hands.gate.open();
+        master.settle().await;
+    });
+}
+
+#[test]
+fn reasons_limit_how_many_run() {
+    work(&Site::new(), async |master| {
+        master.hands.gate.close();
+        let limited = || with(delay(), "reason", json!([["gnt:user", "rate-limit:1:backup", 1]]));
+        let first = master.submit(&[limited()]).await;
+        let second = master.submit(&[limited()]).await;
+        let free = master.submit(&[delay()]).await;
+        master.hands.gate.reached(2).await;
+        calm().await;
+        let states = [first, second, free].map(|job| master.job(job).status());
+        assert_eq!(states, [JobStatus::Running, JobStatus::Queued, JobStatus::Running]);
+        master.hands.gate.open();
+        master.settle().await;
+        assert_eq!(master.job(second).status(), JobStatus::Success);
+    });
+}
+
+#[test]
+fn reason_trails_say_who_took_it_up_and_go_on_with_children() {
+    let site = Site::new();
+    work(&site, async |master| {
+        let verify = json!({
+            "OP_ID": "OP_CLUSTER_VERIFY", "priority": -10, "debug_level": 1,
+            "reason": [["gnt:user", "look", 5]],
+        });
+        let parent = master.submit(&[verify]).await;
+        assert_eq!(master.end(parent).await, JobStatus::Success);
+        master.settle().await;
+        let trail = |job: JobId| {
+            let record = master.job(job).record();
+            let entries = record.ops[0].input["reason"].as_array().expect("a list").clone();
+            let pair = |entry: &Value| {
+                let part = |i: usize| entry[i].as_str().expect("text").to_owned();
+                assert!(entry[2].is_u64());
+                (part(0), part(1))
+            };
+            entries.iter().map(pair).collect::<Vec<_>>()
+        };
+        let own = |source: &str, job: JobId| (source.to_owned(), format!("job={job};index=0"));
+        let user = ("gnt:user".to_owned(), "look".to_owned());
+        let picked = own("gnt:daemon:masterd:pickup:op_cluster_verify", parent);
+        assert_eq!(trail(parent), [user.clone(), picked.clone()]);
+        let children = master.job(parent).record().ops[0].result["jobs"].clone();
+        let child = JobId(children[0][1].as_u64().expect("a job"));
+        let record = master.job(child).record();
+        let op = &record.ops[0];
+        let id = op.input["OP_ID"].as_str().expect("text").to_lowercase();
+        assert_eq!(
+            trail(child),
+            [
+                user,
+                picked,
+                own("gnt:opcode:op_cluster_verify", parent),
+                own(&format!("gnt:daemon:masterd:pickup:{id}"), child),
+            ]
+        );
+        assert_eq!(op.input["comment"], json!("Submitted by OP_CLUSTER_VERIFY"));
+        assert_eq!((op.priority, &op.input["debug_level"]), (-10, &json!(1)));
+    });
+}
+
+#[test]
+fn a_wish_to_cancel_survives_a_crash() {
+    for kill in [false, true] {
+        let site = Site::new();
+        let faults = Faults { hold: Some(0), ..Faults::default() };
+        work_until_crash_after(&site, faults, async |master| {
+            let job = master.submit(&[create("web"), delay()]).await;
+            master.hands.gate.reached(1).await;
+            // The step hangs, so the job does not come to where it could stop.
+            let reply = master.engine.cancel(job, kill).await.expect("it can be stored");
+            assert!(reply.done, "{reply:?}");
+        });
+        work(&site, async |master| {
+            master.settle().await;
+            assert_eq!(master.job(JobId(1)).status(), JobStatus::Canceled);
+        });
+        assert!(site.config().instances.is_empty());
+        agree(&site);
+    }
+}
+
+/// Stops as if the power failed when `body` is done.
+fn work_until_crash_after(site: &Site, faults: Faults, body: impl AsyncFnOnce(&Master)) {
+    site.run(faults, body);
+}
+
+#[test]
+fn a_wish_to_cancel_a_job_that_was_being_planned_survives_too() {
+    let site = Site::new();
+    work(&site, async |master| {
+        at_most(master, 1).await;
+        master.hands.gate.close();
+        let first = master.submit(&[delay()]).await;
+        master.hands.gate.reached(1).await;
+        // Stored as if it had been wished just before the plan was.
+        let key = roost_masterd::jobs::journal::wish_key(JobId(3));
+        let job = master.submit(&[create("web")]).await;
+        assert_eq!((first, job), (JobId(2), JobId(3)));
+        let stray = roost_masterd::jobs::journal::wish_key(JobId(1));
+        let body = || r#"{"cancel": true}"#.to_owned();
+        let puts = vec![(key, body()), (stray, body())];
+        master.state.commit(Commit { puts, ..Commit::default() }).await.expect("it fits");
+    });
+    work(&site, async |master| {
+        assert_eq!(master.end(JobId(3)).await, JobStatus::Canceled);
+        master.settle().await;
+    });
+    agree(&site);
+}
+
+#[test]
+fn a_changed_priority_survives_a_crash() {
+    let site = Site::new();
+    work(&site, async |master| {
+        at_most(master, 1).await;
+        master.hands.gate.close();
+        master.submit(&[delay()]).await;
+        master.hands.gate.reached(1).await;
+        master.submit(&[delay()]).await;
+        let urgent = master.submit(&[delay()]).await;
+        assert!(master.engine.change_priority(urgent, -10).await.expect("it can be stored").done);
+    });
+    work(&site, async |master| {
+        master.settle().await;
+        let order: Vec<_> = master.hands.calls().iter().map(|call| call.id.job.0).collect();
+        assert_eq!(order, [2, 4, 3]);
+        assert_eq!(master.job(JobId(4)).record().ops[0].priority, -10);
+    });
+    agree(&site);
+}
+
+#[test]
+fn killed_undos_that_hang_become_debris() {
+    let site = Site::new();
+    work(&site, async |master| {
+        master.hands.gate.close();
+        let job = master.submit(&[create("web")]).await;
+        master.hands.gate.reached(1).await;
+        let reply = master.engine.cancel(job, true).await.expect("it can be stored");
+        assert!(reply.done && reply.message.contains("debris"), "{reply:?}");
+        // The gate stays closed: neither the step nor its undo ever comes back.
+        assert_eq!(master.end(job).await, JobStatus::Canceled);
+        assert_eq!(master.engine.debris().len(), 1);
+        let log = master.job(job).record().ops[0].log.clone();
+        assert!(log.iter().any(|line| line.3.to_string().contains("not undone within 30 seconds")));
+        master.hands.gate.open();
+        assert!(master.engine.repair_debris().await.expect("it can be stored").is_empty());
+        master.settle().await;
+    });
+    agree(&site);
+}
+
+#[test]
+fn killed_after_the_pivot_what_is_left_is_told() {
+    let site = Site::new();
+    work(&site, async |master| {
+        // Disks, wiping, assembling, installing come before; starting after.
+        let job = master.submit(&[create("web")]).await;
+        assert_eq!(master.end(job).await, JobStatus::Success);
+        master.settle().await;
+        let calls = master.hands.calls().len();
+        master.hands.faults.lock().expect("nobody panics").hold = Some(calls + 4);
+        let second = master.submit(&[create("db"), delay()]).await;
+        master.hands.gate.reached(1).await;
+        let polite = master.engine.cancel(second, false).await.expect("it can be stored");
+        assert!(polite.done && polite.message.contains("the 1 after it"), "{polite:?}");
+        assert!(master.engine.cancel(second, true).await.expect("it can be stored").done);
+        assert_eq!(master.end(second).await, JobStatus::Error);
+        let text = message(master, second);
+        assert!(text.contains("which stands; not finished:"), "{text}");
+        let record = master.job(second).record();
+        assert!(record.ops[1].result.to_string().contains("Preceding opcode failed"));
+        assert!(master.engine.locks().list().is_empty());
+        master.hands.gate.open();
+        master.settle().await;
+    });
+    assert!(site.config().instance("db").is_ok());
+    assert!(site.contents().documents.iter().all(|(key, _)| key.space != Space::Journal));
+}
+
+#[test]
+fn opportunistic_locking_takes_what_is_free() {
+    let site = Site::new();
+    work(&site, async |master| {
+        master.hands.gate.close();
+        // It holds node2 for itself while its step runs.
+        let busy = || with(delay(), "no_locks", json!(false));
+        let first = master.submit(&[busy()]).await;
+        master.hands.gate.reached(1).await;
+        let free = json!({"instance_name": "web", "opportunistic_locking": true});
+        let mut op = create("web");
+        for (key, value) in free.as_object().expect("fields") {
+            op[key] = value.clone();
+        }
+        op.as_object_mut().expect("fields").remove("pnode");
+        op["iallocator"] = json!("hail");
+        let second = master.submit(std::slice::from_ref(&op)).await;
+        master.until(second, |job| job.status() != JobStatus::Queued).await;
+        master.hands.gate.reached(2).await;
+        let held = master.engine.locks().list();
+        let node2 = format!("node/{}", node_id("node2"));
+        let lock = held.iter().find(|lock| lock.name.to_string() == node2).expect("held");
+        assert_eq!(lock.owners, [first]);
+        assert!(lock.pending.is_empty(), "it is not waited for");
+        master.hands.gate.open();
+        master.settle().await;
+        assert_eq!(master.job(second).status(), JobStatus::Success, "{}", message(master, second));
+        // With more memory than any free node has, the busy ones are needed after all.
+        master.hands.gate.close();
+        master.submit(&[busy()]).await;
+        master.hands.gate.reached(1).await;
+        op["instance_name"] = json!("db");
+        op["beparams"] = json!({"memory": 1_000_000});
+        let third = master.submit(&[op]).await;
+        let log = |job: &roost_masterd::jobs::JobEntry| {
+            let record = job.record();
+            record.ops[0].log.iter().any(|l| l.3 == json!("* falling back to full lock allocation"))
+        };
+        master.until(third, log).await;
+        master.until(third, |job| job.progress().is_some_and(|p| p.waits_for.is_some())).await;
+        master.hands.gate.open();
+        assert_eq!(master.end(third).await, JobStatus::Error);
         master.settle().await;
     });
     agree(&site);

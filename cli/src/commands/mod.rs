@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod daemon;
 pub mod debug;
+pub mod filter;
 pub mod group;
 pub mod instance;
 pub mod job;
@@ -37,6 +38,12 @@ pub static TOOLS: &[Tool] = &[
         program: "gnt-debug",
         about: "tests and inside views",
         verbs: debug::VERBS,
+    },
+    Tool {
+        family: "filter",
+        program: "gnt-filter",
+        about: "rules that hold, refuse or limit jobs",
+        verbs: filter::VERBS,
     },
     Tool { family: "group", program: "gnt-group", about: "groups of nodes", verbs: group::VERBS },
     Tool {

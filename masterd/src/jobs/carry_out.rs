@@ -4,9 +4,12 @@
 //!   Before ──► pivot ──► After ──► concluded
 //!     └─ failure, cancel ─► Undo ─► failed, canceled
 //! ```
+//!
+//! A job that is killed lets go of the step it is at. What must follow does not wait for ever: an
+//! undo gets some seconds, an after-step none; what is left is told, and kept as debris.
 
 use super::debris;
-use super::drive::Ended;
+use super::drive::{Ended, Stop};
 use super::engine::Engine;
 use super::entry::JobEntry;
 use super::journal::{self, cursor_body, cursor_key};
@@ -15,7 +18,7 @@ use crate::clock;
 use crate::state::Commit;
 use crate::store::{Key, Space};
 use roost_proto::error::{Error, Result};
-use roost_proto::job::{JobRecord, JobStatus, Timestamp};
+use roost_proto::job::{JobRecord, JobStatus, OpRecord, Timestamp};
 use roost_proto::opcodes::OpInput;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,6 +28,8 @@ use std::time::Duration;
 const FORWARD_TRIES: u32 = 3;
 /// The pause before the second try; doubles each time.
 const FORWARD_PAUSE: Duration = Duration::from_secs(1);
+/// How long each undo may still take when a job is killed.
+const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An opcode at work: what all its steps need.
 pub(super) struct Run<'a> {
@@ -40,37 +45,48 @@ impl Run<'_> {
     /// From wherever the cursor is to the end.
     pub(super) async fn carry_on(&self, mut cursor: Cursor) -> Ended {
         loop {
-            let ended = match cursor.phase.clone() {
+            self.entry.set_past_return(self.is_past_return(&cursor));
+            let stopped = match cursor.phase.clone() {
                 Phase::Before => self.before(&mut cursor).await,
                 Phase::Undo { error } => return self.undo(&mut cursor, error).await,
                 Phase::After => return self.after(&mut cursor).await,
             };
-            if let Err(error) = ended {
-                // The pivot was refused, or nothing can be stored any more.
-                cursor.phase = Phase::Undo { error: Some(error) };
+            match stopped {
+                Ok(()) => {}
+                Err(Stop::Wrong(error)) => cursor.phase = Phase::Undo { error: Some(error) },
+                Err(Stop::Halted) => return Ended::Halted,
             }
         }
     }
 
-    async fn save(&self, cursor: &Cursor) -> Result<()> {
+    /// What was done cannot be taken back any more.
+    fn is_past_return(&self, cursor: &Cursor) -> bool {
+        let done = cursor.next + usize::from(self.resumed);
+        match cursor.phase {
+            Phase::Before => self.plan.before.iter().take(done).any(|step| step.no_return),
+            Phase::Undo { .. } => false,
+            Phase::After => true,
+        }
+    }
+
+    async fn save(&self, cursor: &Cursor) -> Result<(), Stop> {
         let key = cursor_key(self.entry.id, self.op);
         let puts = vec![self.entry.document(), (key, cursor_body(cursor))];
         Ok(self.engine.0.store(Commit { puts, ..Commit::default() }).await?)
     }
 
     /// The reversible steps, then the pivot. Leaves the cursor in another phase.
-    async fn before(&self, cursor: &mut Cursor) -> Result<()> {
+    async fn before(&self, cursor: &mut Cursor) -> Result<(), Stop> {
         while cursor.next < self.plan.before.len() {
-            let step = &self.plan.before[cursor.next];
             if self.may_cancel(cursor) {
-                cursor.phase = Phase::Undo { error: None };
-                return self.save(cursor).await;
+                return self.turn_back(cursor, None).await;
             }
-            let mut done = self.step(step, cursor.next, &step.task, false).await;
-            if let (Err(error), true) = (&done, step.no_return) {
-                tracing::info!(job = self.entry.id.0, step = step.name, %error, "trying again");
-                done = self.step(step, cursor.next, &step.task, false).await;
-            }
+            let step = &self.plan.before[cursor.next];
+            let Some(done) = self.reversible(step, cursor).await else {
+                // What it had done by then must be undone too.
+                cursor.next += 1;
+                return self.turn_back(cursor, None).await;
+            };
             cursor.next += 1;
             match done {
                 Ok(devices) if step.returns_devices => {
@@ -80,41 +96,63 @@ impl Run<'_> {
                 Err(error) if step.on_failure == OnFailure::Warn => {
                     self.entry.warn(self.op, format!("{}: {error}", step.name));
                 }
-                Err(error) => {
-                    cursor.phase = Phase::Undo { error: Some(error) };
-                    return self.save(cursor).await;
-                }
+                Err(error) => return self.turn_back(cursor, Some(error)).await,
             }
             if cursor.next < self.plan.before.len() {
                 self.save(cursor).await?;
             }
         }
         if self.may_cancel(cursor) {
-            cursor.phase = Phase::Undo { error: None };
-            return self.save(cursor).await;
+            return self.turn_back(cursor, None).await;
         }
         self.pivot(cursor).await
     }
 
+    async fn turn_back(&self, cursor: &mut Cursor, error: Option<Error>) -> Result<(), Stop> {
+        cursor.phase = Phase::Undo { error };
+        self.save(cursor).await
+    }
+
+    /// Does a step before the pivot. Nothing: the job was killed meanwhile, and nobody knows how
+    /// far the step is. A step that cannot be taken back is not let go of, because its undo would
+    /// then meet it half way: the memory of a guest, say, between two machines.
+    async fn reversible(&self, step: &Step, cursor: &Cursor) -> Option<Result<Vec<String>>> {
+        let number = cursor.next;
+        if step.no_return || self.is_past_return(cursor) {
+            self.entry.set_past_return(true);
+            let done = self.step(step, number, &step.task, false).await;
+            if let (Err(error), true) = (&done, step.no_return) {
+                tracing::info!(job = self.entry.id.0, step = step.name, %error, "trying again");
+                return Some(self.step(step, number, &step.task, false).await);
+            }
+            return Some(done);
+        }
+        tokio::select! {
+            biased;
+            () = self.entry.kill.cancelled() => None,
+            done = self.step(step, number, &step.task, false) => Some(done),
+        }
+    }
+
     /// It is to stop, and nothing was done yet that cannot be taken back.
     fn may_cancel(&self, cursor: &Cursor) -> bool {
-        let done = cursor.next + usize::from(self.resumed);
-        self.entry.cancel.is_cancelled()
-            && !self.plan.before.iter().take(done).any(|step| step.no_return)
+        self.entry.cancel.is_cancelled() && !self.is_past_return(cursor)
     }
 
     /// One commit: the configuration, child jobs, and the fact that it happened.
-    async fn pivot(&self, cursor: &mut Cursor) -> Result<()> {
+    async fn pivot(&self, cursor: &mut Cursor) -> Result<(), Stop> {
         let pivot = &self.plan.pivot;
         for line in &pivot.say {
             self.entry.say(self.op, line);
         }
         let mut children = Vec::new();
         if !pivot.jobs.is_empty() {
-            let reason = self.entry.record().ops[self.op].input.get("reason").cloned();
-            let inputs = pivot.jobs.iter().map(|ops| child_ops(ops, reason.as_ref()));
+            let trail = self.entry.trail_of(self.op);
+            let parent = self.entry.record();
+            let inputs = pivot.jobs.iter().map(|ops| child_ops(ops, &parent.ops[self.op], &trail));
+            let inputs = inputs.collect::<Result<_>>().map_err(Stop::Wrong)?;
             let mut listed = Vec::new();
-            for entry in self.engine.admit_children(inputs.collect::<Result<_>>()?) {
+            for entry in self.engine.admit_children(inputs) {
                 match entry {
                     Ok(entry) => {
                         listed.push(json!([true, entry.id]));
@@ -153,6 +191,9 @@ impl Run<'_> {
 
     /// The forward steps, then the end. Never undone.
     async fn after(&self, cursor: &mut Cursor) -> Ended {
+        if let Some(error) = cursor.failure.take() {
+            return Ended::Failed(error);
+        }
         if self.plan.after.is_empty() {
             return Ended::Success; // concluded by the pivot's commit
         }
@@ -160,11 +201,12 @@ impl Run<'_> {
             let step = &self.plan.after[cursor.next];
             let number = self.plan.before.len() + cursor.next;
             let mut extra = Commit::default();
-            if let Err(error) = self.forward(step, number).await {
+            let Some(done) = self.forward(step, number).await else {
+                return self.leave_the_rest(cursor).await;
+            };
+            if let Err(error) = done {
                 match step.on_failure {
-                    OnFailure::Fail => {
-                        cursor.failure = Some(error.at(&step.name));
-                    }
+                    OnFailure::Fail => return Ended::Failed(error.at(&step.name)),
                     OnFailure::Warn => {
                         self.entry.warn(self.op, format!("{}: {error}", step.name));
                     }
@@ -174,46 +216,84 @@ impl Run<'_> {
                 }
             }
             cursor.next += 1;
-            if cursor.failure.is_some() || cursor.next == self.plan.after.len() {
-                if let Some(error) = cursor.failure.take() {
-                    return Ended::Failed(error);
-                }
-                let now = clock::now();
+            let over = cursor.next == self.plan.after.len();
+            let now = clock::now();
+            if over {
                 self.conclude(&mut extra, cursor, now);
-                if let Err(error) = self.engine.0.store(extra).await {
-                    return Ended::Failed(error.into());
-                }
-                self.entry.update(|record| self.succeed(record, &cursor.result, now));
-                return Ended::Success;
             } else {
                 extra.puts.push(self.entry.document());
                 let key = cursor_key(self.entry.id, self.op);
                 extra.puts.push((key, cursor_body(cursor)));
             }
             if let Err(error) = self.engine.0.store(extra).await {
-                return Ended::Failed(error.into());
+                return error.into();
+            }
+            if over {
+                self.entry.update(|record| self.succeed(record, &cursor.result, now));
             }
         }
         Ended::Success
     }
 
-    /// A forward step, tried again while that may help.
-    async fn forward(&self, step: &Step, number: usize) -> Result<()> {
-        let mut pause = FORWARD_PAUSE;
-        let mut tries = 1;
-        loop {
-            match self.step(step, number, &step.task, false).await {
-                Ok(_) => return Ok(()),
-                Err(error) if tries == FORWARD_TRIES || error.error_type.is_some() => {
-                    return Err(error);
+    /// A forward step, tried again while that may help. Nothing: the job was killed.
+    async fn forward(&self, step: &Step, number: usize) -> Option<Result<()>> {
+        let tries = async {
+            let mut pause = FORWARD_PAUSE;
+            let mut tries = 1;
+            loop {
+                match self.step(step, number, &step.task, false).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) if tries == FORWARD_TRIES || error.error_type.is_some() => {
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        let job = self.entry.id.0;
+                        tracing::info!(job, step = step.name, %error, "trying again");
+                    }
                 }
-                Err(error) => {
-                    tracing::info!(job = self.entry.id.0, step = step.name, %error, "trying again");
+                tries += 1;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.entry.kill.cancelled() => None,
+            done = tries => Some(done),
+        }
+    }
+
+    /// The job was killed after the pivot: what is left to do is not done but told, and what would
+    /// have removed something is remembered as debris.
+    async fn leave_the_rest(&self, cursor: &mut Cursor) -> Ended {
+        let why = Error::exec("the job was killed");
+        let mut extra = Commit::default();
+        let mut left = Vec::new();
+        let first = cursor.next;
+        for (place, step) in self.plan.after.iter().enumerate().skip(first) {
+            left.push(step.name.as_str());
+            match step.on_failure {
+                OnFailure::Debris => {
+                    let number = self.plan.before.len() + place;
+                    self.debris(step, &step.task, number, &why, &mut extra);
+                }
+                OnFailure::Fail | OnFailure::Warn => {
+                    self.entry.warn(self.op, format!("{}: not finished, {why}", step.name));
                 }
             }
-            tries += 1;
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+        }
+        let error = Error::exec(format!(
+            "The job was killed when its change of the configuration was made already, which \
+             stands; not finished: {}",
+            left.join(", ")
+        ));
+        cursor.next = self.plan.after.len();
+        cursor.failure = Some(error.clone());
+        extra.puts.push(self.entry.document());
+        extra.puts.push((cursor_key(self.entry.id, self.op), cursor_body(cursor)));
+        match self.engine.0.store(extra).await {
+            Ok(()) => Ended::Failed(error),
+            Err(error) => error.into(),
         }
     }
 
@@ -229,7 +309,7 @@ impl Run<'_> {
             let mut extra = Commit::default();
             if let Some(undo) = &step.undo {
                 tracing::info!(job = self.entry.id.0, step = step.name, why, "undoing");
-                match self.step(step, number, undo, true).await {
+                match self.undo_step(step, number, undo).await {
                     Ok(_) => {}
                     Err(error) if debris::can_wait(undo) => {
                         self.debris(step, undo, number, &error, &mut extra);
@@ -243,12 +323,28 @@ impl Run<'_> {
             extra.puts.push(self.entry.document());
             extra.puts.push((cursor_key(self.entry.id, self.op), cursor_body(cursor)));
             if let Err(error) = self.engine.0.store(extra).await {
-                return Ended::Failed(error.into());
+                return error.into();
             }
         }
         match error {
             Some(error) => Ended::Failed(error),
             None => Ended::Canceled,
+        }
+    }
+
+    /// Undoes a step. If the job is killed that does not take for ever: it becomes debris.
+    async fn undo_step(&self, step: &Step, number: usize, undo: &Task) -> Result<()> {
+        let overdue = async {
+            self.entry.kill.cancelled().await;
+            tokio::time::sleep(KILL_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            undone = self.step(step, number, undo, true) => undone.map(|_| ()),
+            () = overdue => Err(Error::exec(format!(
+                "it was not undone within {} seconds and the job was killed",
+                KILL_PATIENCE.as_secs()
+            ))),
         }
     }
 
@@ -280,6 +376,9 @@ impl Run<'_> {
         commit.puts.push(after);
         commit.deletes.push(journal::plan_key(self.entry.id, self.op));
         commit.deletes.push(journal::cursor_key(self.entry.id, self.op));
+        if self.op + 1 == self.entry.record().ops.len() {
+            commit.deletes.extend(self.entry.stored_wish());
+        }
     }
 
     fn succeed(&self, record: &mut JobRecord, result: &Value, now: Timestamp) {
@@ -301,13 +400,29 @@ impl Run<'_> {
     }
 }
 
-/// Opcodes of a child job: they inherit the reason trail.
-fn child_ops(ops: &[Value], reason: Option<&Value>) -> Result<Vec<OpInput>> {
+/// Opcodes of a child job. What its parent was submitted with, and why, is true for it too.
+fn child_ops(ops: &[Value], parent: &OpRecord, trail: &[Value]) -> Result<Vec<OpInput>> {
+    let id = parent.input.get("OP_ID").and_then(Value::as_str).unwrap_or_default();
     ops.iter()
         .map(|op| {
             let mut op = op.clone();
-            if let (Some(reason), Value::Object(fields)) = (reason, &mut op) {
-                fields.entry("reason").or_insert_with(|| reason.clone());
+            if let Value::Object(fields) = &mut op {
+                let unset = |value: Option<&Value>| match value {
+                    None | Some(Value::Null) => true,
+                    Some(value) => value.as_i64() == Some(0) || value.as_str() == Some(""),
+                };
+                if let Some(level) = parent.input.get("debug_level") {
+                    fields.insert("debug_level".into(), level.clone());
+                }
+                if unset(fields.get("priority")) {
+                    fields.insert("priority".into(), parent.priority.into());
+                }
+                if unset(fields.get("comment")) {
+                    fields.insert("comment".into(), format!("Submitted by {id}").into());
+                }
+                let own = fields.get("reason").and_then(Value::as_array).cloned();
+                let reason = own.unwrap_or_default().into_iter().chain(trail.iter().cloned());
+                fields.insert("reason".into(), reason.collect());
             }
             OpInput::from_json(&op)
         })

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //!   prepare (`prepare.rs`) ─► carry out (`carry_out.rs`, its steps in `step.rs`) ─► the next one
+//!      └─ depends on jobs that have not ended ─► back into the queue
 //! ```
+//!
+//! If nothing can be committed any more, because masterd stops or another one leads, a job is left
+//! as it is: whoever leads next goes on from the journal. Undoing it then would undo another's work.
 
 use super::carry_out::Run;
 use super::engine::{Engine, cancelled, end_rest};
@@ -11,10 +15,12 @@ use super::journal::{cursor_key, plan_key};
 use super::locks::Held;
 use super::recover::Resumed;
 use crate::clock;
-use crate::state::Commit;
+use crate::state::{Commit, CommitError};
 use roost_proto::error::Error;
+use roost_proto::ids::JobId;
 use roost_proto::job::{JobRecord, JobStatus};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How an opcode ended.
@@ -22,11 +28,56 @@ pub(super) enum Ended {
     Success,
     Canceled,
     Failed(Error),
+    /// It has not begun: it waits for the end of these jobs.
+    Waiting(HashSet<JobId>),
+    /// Nothing can be committed: it stays as it is.
+    Halted,
+}
+
+/// What is left to do for a job.
+pub(super) enum Left {
+    /// It has ended.
+    Nothing,
+    /// It goes on when these have ended.
+    Waiting(HashSet<JobId>),
+    /// Whoever leads next goes on with it.
+    Everything,
+}
+
+/// Why a plan does not go on.
+pub(super) enum Stop {
+    /// This is wrong: it must be undone.
+    Wrong(Error),
+    /// See [`Ended::Halted`].
+    Halted,
+}
+
+impl From<CommitError> for Stop {
+    fn from(error: CommitError) -> Stop {
+        match error {
+            CommitError::Rejected(_) => Stop::Wrong(error.into()),
+            _ => Stop::Halted,
+        }
+    }
+}
+
+impl From<CommitError> for Ended {
+    fn from(error: CommitError) -> Ended {
+        match Stop::from(error) {
+            Stop::Wrong(error) => Ended::Failed(error),
+            Stop::Halted => Ended::Halted,
+        }
+    }
 }
 
 impl Engine {
     /// Carries out what is left of a job.
-    pub(super) async fn run_job(&self, entry: &Arc<JobEntry>, mut resumed: Option<Resumed>) {
+    pub(super) async fn run_job(
+        &self,
+        entry: &Arc<JobEntry>,
+        mut resumed: Option<Resumed>,
+    ) -> Left {
+        entry.note_pickup();
         entry.update(|record| {
             record.start_timestamp.get_or_insert_with(clock::now);
         });
@@ -45,14 +96,40 @@ impl Engine {
                 Ended::Failed(error) => {
                     return self.end_job(entry, op, JobStatus::Error, error.to_result()).await;
                 }
+                Ended::Waiting(others) => return Left::Waiting(others),
+                Ended::Halted => return Left::Everything,
             }
         }
         // The commit that ended the last opcode ended the job.
+        self.over(entry);
+        Left::Nothing
+    }
+
+    /// A job has ended and that is durable. A wish about it went with its end, unless it came while
+    /// that was being stored.
+    fn over(&self, entry: &Arc<JobEntry>) {
         self.0.ended(entry);
+        if entry.stored_wish().is_none() {
+            return;
+        }
+        let (engine, entry) = (self.clone(), entry.clone());
+        self.0.tasks.spawn(async move {
+            // The next start finds what is left.
+            tokio::select! {
+                _ = engine.forget_wish(&entry) => {}
+                () = engine.0.shutdown.cancelled() => {}
+            }
+        });
     }
 
     /// Makes a failure or cancellation durable.
-    async fn end_job(&self, entry: &Arc<JobEntry>, op: usize, status: JobStatus, result: Value) {
+    async fn end_job(
+        &self,
+        entry: &Arc<JobEntry>,
+        op: usize,
+        status: JobStatus,
+        result: Value,
+    ) -> Left {
         let now = clock::now();
         let end = |record: &mut JobRecord| {
             let failed = &mut record.ops[op];
@@ -65,15 +142,19 @@ impl Engine {
             };
             end_rest(record, status, rest);
         };
+        let journal = [plan_key(entry.id, op), cursor_key(entry.id, op)];
         let commit = Commit {
             puts: vec![entry.document_after(end)],
-            deletes: vec![plan_key(entry.id, op), cursor_key(entry.id, op)],
+            deletes: journal.into_iter().chain(entry.stored_wish()).collect(),
             ..Commit::default()
         };
-        if self.0.store(commit).await.is_ok() {
-            entry.update(end);
-            self.0.ended(entry);
+        if let Err(error) = self.0.store(commit).await {
+            tracing::warn!(job = entry.id.0, %error, "its end could not be stored");
+            return Left::Everything;
         }
+        entry.update(end);
+        self.over(entry);
+        Left::Nothing
     }
 
     async fn run_op(&self, entry: &Arc<JobEntry>, op: usize, resumed: Option<Resumed>) -> Ended {

@@ -1,13 +1,14 @@
 //! A job in memory: its record, its progress, and who watches it.
 
-use super::journal::job_key;
+use super::journal::{Wish, job_key, wish_key};
 use crate::clock;
 use crate::store::Key;
 use roost_proto::error::Error;
 use roost_proto::ids::JobId;
 use roost_proto::job::{JobProgress, JobRecord, JobStatus, LogEntry, OpRecord};
 use roost_proto::opcodes::{OpInput, View};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,14 @@ pub struct JobEntry {
     changed: watch::Sender<u64>,
     /// Someone wants it to stop.
     pub cancel: CancellationToken,
+    /// Someone wants it to end whatever it is doing.
+    pub kill: CancellationToken,
+    /// What its opcode does cannot be taken back any more.
+    no_return: AtomicBool,
+    /// What is wanted of it. Locked while that is made durable.
+    pub(super) wish: tokio::sync::Mutex<Wish>,
+    /// A wish is stored, or about to be.
+    wished: AtomicBool,
     /// The opcodes with their secret parameters, which are never stored. Gone after a restart.
     inputs: Mutex<Vec<Option<OpInput>>>,
 }
@@ -63,6 +72,10 @@ impl JobEntry {
             progress: RwLock::new(None),
             changed: watch::channel(0).0,
             cancel: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            no_return: AtomicBool::new(false),
+            wish: tokio::sync::Mutex::default(),
+            wished: AtomicBool::new(false),
             inputs: Mutex::new(Vec::new()),
         }
     }
@@ -100,6 +113,57 @@ impl JobEntry {
     /// Its end: the secrets are not needed any more.
     pub fn drop_inputs(&self) {
         self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether it is too late to take back what its opcode does.
+    pub fn is_past_return(&self) -> bool {
+        self.no_return.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_past_return(&self, past: bool) {
+        self.no_return.store(past, Ordering::Relaxed);
+    }
+
+    /// Notes that a wish is stored or about to be.
+    pub(super) fn set_wished(&self) {
+        self.wished.store(true, Ordering::SeqCst);
+    }
+
+    /// Where a wish about it is stored, if there is one.
+    pub(super) fn stored_wish(&self) -> Option<Key> {
+        self.wished.load(Ordering::SeqCst).then(|| wish_key(self.id))
+    }
+
+    /// Notes in the reason trails who took it up, if that is not noted yet.
+    pub(super) fn note_pickup(&self) {
+        let noted = |trail: &Value, new: &Value| {
+            let mut entries = trail.as_array().into_iter().flatten();
+            entries.any(|entry| entry.get(0) == new.get(0) && entry.get(1) == new.get(1))
+        };
+        self.update(|record| {
+            let id = record.id;
+            for (index, op) in record.ops.iter_mut().enumerate() {
+                let entry = reason(&format!("{PICKUP}:{}", reason_name(&op.input)), id, index);
+                let Value::Object(fields) = &mut op.input else { continue };
+                let trail = fields.entry("reason").or_insert_with(|| json!([]));
+                if noted(trail, &entry) {
+                    continue;
+                }
+                match trail {
+                    Value::Array(entries) => entries.push(entry),
+                    other => *other = json!([entry]),
+                }
+            }
+        });
+    }
+
+    /// The reason trail of what an opcode causes: its own, and itself.
+    pub(super) fn trail_of(&self, op: usize) -> Vec<Value> {
+        let record = self.record();
+        let input = &record.ops[op].input;
+        let own = input.get("reason").and_then(Value::as_array).cloned().unwrap_or_default();
+        let itself = reason(&format!("gnt:opcode:{}", reason_name(input)), self.id, op);
+        own.into_iter().chain([itself]).collect()
     }
 
     /// Changes the record, and tells who watches.
@@ -156,6 +220,21 @@ impl JobEntry {
         change(&mut record);
         document(&record)
     }
+}
+
+/// Who takes jobs up, in reason trails.
+const PICKUP: &str = "gnt:daemon:masterd:pickup";
+
+/// An opcode's name in reason trails: `op_instance_create`.
+fn reason_name(input: &Value) -> String {
+    input.get("OP_ID").and_then(Value::as_str).unwrap_or("op_unknown").to_ascii_lowercase()
+}
+
+/// An entry of a reason trail, as Ganeti writes it.
+fn reason(source: &str, job: JobId, index: usize) -> Value {
+    let now = clock::now();
+    let nanoseconds = now.0 * 1_000_000_000 + u64::from(now.1) * 1_000;
+    json!([source, format!("job={job};index={index}"), nanoseconds])
 }
 
 fn document(record: &JobRecord) -> (Key, String) {

@@ -2,7 +2,8 @@
 //!
 //! Two documents each. The *plan* is written once, together with the locks it was made under,
 //! before the first step. The *cursor* is small and written at every transition. Both go, in the
-//! commit that makes the opcode's end durable. After a crash the cursor says which step is next;
+//! commit that makes the opcode's end durable. A third, the *wish*, says what users want of a job
+//! that is under way: to stop, another priority. After a crash the cursor says which step is next;
 //! that step may have been started, or have ended unnoticed, so it is run again: steps are
 //! idempotent and nodes remember what they finished.
 
@@ -64,6 +65,31 @@ pub fn cursor_key(job: JobId, op: usize) -> Key {
     Key::new(Space::Journal, format!("{:012}/{op:03}/cursor", job.0))
 }
 
+/// What users want of a job that is under way. Stored apart from the job, because the job itself is
+/// written by whoever drives it, and by nobody else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// It shall stop.
+    #[serde(default)]
+    pub cancel: bool,
+    /// It shall stop whatever it is doing.
+    #[serde(default)]
+    pub kill: bool,
+    /// The priority of what has not ended.
+    #[serde(default)]
+    pub priority: Option<i32>,
+}
+
+/// Where a wish is stored.
+pub fn wish_key(job: JobId) -> Key {
+    Key::new(Space::Journal, format!("{:012}/wish", job.0))
+}
+
+/// The job of a wish's document.
+pub fn parse_wish(id: &str) -> Option<JobId> {
+    id.strip_suffix("/wish")?.parse().ok().map(JobId)
+}
+
 /// Where a job is stored.
 pub fn job_key(job: JobId) -> Key {
     Key::new(Space::Job, format!("{:012}", job.0))
@@ -104,5 +130,7 @@ mod tests {
         let key = plan_key(JobId(17), 2);
         assert_eq!(parse_id(&key.id), Some((JobId(17), 2, "plan")));
         assert_eq!(parse_id("x"), None);
+        let key = wish_key(JobId(17));
+        assert_eq!((parse_wish(&key.id), parse_id(&key.id)), (Some(JobId(17)), None));
     }
 }

@@ -6,7 +6,7 @@
 //! starve a writer. Nobody waits invisibly: holders and waiters are named by their jobs.
 
 use roost_proto::ids::JobId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -160,6 +160,18 @@ struct Table {
     tickets: u64,
 }
 
+impl Table {
+    /// Takes a lock that nobody has to be waited for. False: it is not free.
+    fn take_if_free(&mut self, job: JobId, name: &LockName, mode: Mode) -> bool {
+        let lock = self.locks.entry(name.clone()).or_default();
+        let free = lock.queue.is_empty() && lock.admits(mode);
+        if free {
+            lock.holders.push((job, mode));
+        }
+        free
+    }
+}
+
 /// All locks. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct LockManager(Arc<Mutex<Table>>);
@@ -176,10 +188,31 @@ impl LockManager {
         job: JobId,
         priority: i32,
         set: &LockSet,
+        waiting: impl FnMut(&LockName, &[JobId]),
+    ) -> Held {
+        self.acquire_free(job, priority, set, |_| false, waiting).await
+    }
+
+    /// The same, but what is `optional` is not waited for.
+    pub async fn acquire_free(
+        &self,
+        job: JobId,
+        priority: i32,
+        set: &LockSet,
+        optional: impl Fn(&LockName) -> bool,
         mut waiting: impl FnMut(&LockName, &[JobId]),
     ) -> Held {
-        let mut held = Held { manager: self.clone(), job, set: LockSet::default() };
+        let mut held =
+            Held { manager: self.clone(), job, set: LockSet::default(), without: BTreeSet::new() };
         for (name, mode) in &set.0 {
+            if optional(name) {
+                if self.table().take_if_free(job, name, *mode) {
+                    held.set.0.insert(name.clone(), *mode);
+                } else {
+                    held.without.insert(name.clone());
+                }
+                continue;
+            }
             let turn = {
                 let mut table = self.table();
                 table.tickets += 1;
@@ -275,12 +308,31 @@ pub struct Held {
     manager: LockManager,
     job: JobId,
     set: LockSet,
+    /// What was optional and not free.
+    without: BTreeSet<LockName>,
 }
 
 impl Held {
     /// Which ones.
     pub fn set(&self) -> &LockSet {
         &self.set
+    }
+
+    /// Whoever holds these may do what needs `other`, except what it does without.
+    pub fn covers(&self, other: &LockSet) -> bool {
+        let mut needed = other.clone();
+        needed.0.retain(|name, _| !self.without.contains(name));
+        self.set.covers(&needed)
+    }
+
+    /// Some were optional and not free.
+    pub fn is_partial(&self) -> bool {
+        !self.without.is_empty()
+    }
+
+    /// This one was optional and not free.
+    pub fn does_without(&self, name: &LockName) -> bool {
+        self.without.contains(name)
     }
 }
 
@@ -382,6 +434,28 @@ mod tests {
         });
         assert!(timeout(Duration::from_millis(1), wait).await.is_err());
         assert_eq!(told, Some(("node/n".into(), vec![JobId(7)])));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_optional_is_not_waited_for() {
+        let locks = LockManager::default();
+        let first = get(&locks, 1, 0, one("a", Mode::Exclusive)).await;
+        let both = one("a", Mode::Shared).with(node("b"), Mode::Shared);
+        let second = locks.acquire_free(JobId(2), 0, &both, |_| true, |_, _| {}).await;
+        assert_eq!(*second.set(), one("b", Mode::Shared));
+        assert!(second.is_partial() && second.does_without(&node("a")));
+        assert!(second.covers(&both), "it knows what it does without");
+        assert!(!second.covers(&both.clone().with(node("c"), Mode::Shared)));
+        drop((first, second));
+        assert!(locks.list().is_empty(), "{:?}", locks.list());
+        // Nobody is overtaken.
+        let first = get(&locks, 1, 0, one("a", Mode::Shared)).await;
+        let mut writer = Box::pin(get(&locks, 3, 0, one("a", Mode::Exclusive)));
+        assert!(blocked(&mut writer).await);
+        let third = locks.acquire_free(JobId(4), 0, &both, |_| true, |_, _| {}).await;
+        assert!(third.does_without(&node("a")));
+        drop(first);
+        drop(writer.await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,15 +7,16 @@ use super::drive::Ended;
 use super::engine::Engine;
 use super::entry::JobEntry;
 use super::journal::{StoredPlan, cursor_body, cursor_key, plan_key};
-use super::locks::{Held, LockSet};
+use super::locks::{Held, Level, LockName, LockSet};
 use super::plan::{Cursor, Plan};
 use super::{Facts, PlanInput};
 use crate::clock;
 use crate::state::Commit;
-use roost_proto::error::{Error, Result};
+use roost_proto::error::{Error, ErrorType, Result};
 use roost_proto::ids::JobId;
 use roost_proto::job::JobStatus;
 use roost_proto::opcodes::OpInput;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How often planning starts over because the world changed while it waited for locks.
@@ -43,11 +44,11 @@ impl Engine {
         op: usize,
     ) -> std::result::Result<(Run<'a>, Held, Cursor), Ended> {
         let input = entry.input(op).map_err(Ended::Failed)?;
+        self.look_at_dependencies(entry, op, &input).await?;
         entry.update(|record| {
             record.ops[op].status = JobStatus::Waiting;
             record.ops[op].start_timestamp = Some(clock::now());
         });
-        self.await_dependencies(entry.id, &input).await?;
         let (held, plan) = self.plan_under_locks(entry, op, &input).await.map_err(Ended::Failed)?;
         entry.set_progress(None);
         entry.update(|record| {
@@ -81,48 +82,40 @@ impl Engine {
                 ],
                 ..Commit::default()
             };
-            self.0.store(commit).await.map_err(|e| Ended::Failed(e.into()))?;
+            self.0.store(commit).await?;
         }
         Ok((run, held, cursor))
     }
 
-    /// Waits for the jobs this opcode depends on, and looks at how they ended.
-    async fn await_dependencies(
+    /// Looks at how the jobs ended that this opcode depends on. Those that have not are waited for
+    /// in the queue, not here.
+    async fn look_at_dependencies(
         &self,
-        job: JobId,
+        entry: &JobEntry,
+        op: usize,
         input: &OpInput,
     ) -> std::result::Result<(), Ended> {
+        let failed = |text: String| Err(Ended::Failed(Error::generic(text)));
+        let mut unfinished = HashSet::new();
         for (other, accepted) in &input.common.depends {
             let id = JobId(other.unsigned_abs());
-            let failed = |text: String| Err(Ended::Failed(Error::generic(text)));
-            if id == job {
+            if id == entry.id {
                 return failed("Job can't depend on itself".into());
             }
-            let status = match self.0.entry(id) {
-                Some(entry) => {
-                    let mut changed = entry.watch();
-                    loop {
-                        let status = entry.status();
-                        if status.is_final() {
-                            break status;
-                        }
-                        if changed.changed().await.is_err() {
-                            break entry.status();
-                        }
-                    }
-                }
-                None => match self.archived(id).await {
-                    Ok(Some(record)) => record.status(),
-                    Ok(None) => {
-                        return failed(format!("Dependency error: job {id} does not exist"));
-                    }
-                    Err(error) => return Err(Ended::Failed(error)),
-                },
+            let status = match self.job_or_archived(id).await {
+                Ok(Some(record)) => record.status(),
+                Ok(None) => return failed(format!("Dependency error: job {id} does not exist")),
+                Err(error) => return failed(format!("Dependency error: job {id}: {error}")),
             };
+            if !status.is_final() {
+                unfinished.insert(id);
+                continue;
+            }
             if accepted.is_empty() || accepted.contains(&status) {
                 continue;
             }
             if status == JobStatus::Canceled {
+                entry.say(op, format!("Dependency job {id} was cancelled"));
                 return Err(Ended::Canceled);
             }
             let words: Vec<_> = accepted.iter().map(|s| s.as_str()).collect();
@@ -131,7 +124,17 @@ impl Engine {
                 words.join(", ")
             ));
         }
-        Ok(())
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        if self.0.queue().would_circle(entry.id, &unfinished) {
+            let jobs: Vec<_> = unfinished.iter().map(ToString::to_string).collect();
+            return failed(format!(
+                "Dependency error: job {} waits for this one, so neither would ever go on",
+                jobs.join(", ")
+            ));
+        }
+        Err(Ended::Waiting(unfinished))
     }
 
     /// Takes the locks, asks the nodes, decides. Locks are computed on a snapshot; if the newest
@@ -144,28 +147,37 @@ impl Engine {
     ) -> Result<(Held, Arc<Plan>)> {
         let planner = &self.0.planner;
         let mut wanted = planner.locks(input, &self.0.state.config())?;
+        let mut opportunistic = planner.is_opportunistic(input);
         for _ in 0..REPLANS {
-            let held = self.acquire(entry, op, &wanted).await;
+            let held = self.acquire(entry, op, &wanted, opportunistic).await;
             let config = self.0.state.config();
             let again = planner.locks(input, &config)?;
-            if !held.set().covers(&again) {
+            if !held.covers(&again) {
                 wanted = again;
                 continue;
             }
-            let facts = self.gather(planner.questions(input, &config)?).await;
+            let mut questions = planner.questions(input, &config)?;
+            // A node that is not held is not asked, so it is not chosen.
+            questions.retain(|(node, _)| !held.does_without(&LockName::new(Level::Node, node)));
+            let facts = self.gather(questions).await;
             // One plan at a time: each must see what the others are about to take.
             let mut active = self.0.active.lock().await;
             let config = self.0.state.config();
             let plans: Vec<_> = active.values().cloned().collect();
-            let plan = planner.plan(&mut PlanInput {
+            let planned = planner.plan(&mut PlanInput {
                 op: input,
                 job: entry.id,
                 config: &config,
                 facts: &facts,
                 active: &plans,
                 ids: &mut Ids,
-            })?;
-            let plan = Arc::new(plan);
+            });
+            if held.is_partial() && planned.as_ref().is_err_and(lacks_resources) {
+                entry.say(op, "* falling back to full lock allocation");
+                opportunistic = false;
+                continue;
+            }
+            let plan = Arc::new(planned?);
             active.insert((entry.id, op), plan.clone());
             return Ok((held, plan));
         }
@@ -174,13 +186,29 @@ impl Engine {
         ))
     }
 
-    async fn acquire(&self, entry: &Arc<JobEntry>, op: usize, wanted: &LockSet) -> Held {
+    /// Takes locks. With `opportunistic` those of nodes that are busy are done without, as long as
+    /// one is free.
+    async fn acquire(
+        &self,
+        entry: &Arc<JobEntry>,
+        op: usize,
+        wanted: &LockSet,
+        opportunistic: bool,
+    ) -> Held {
         let priority = entry.record().ops[op].priority;
         let waiting = |name: &super::locks::LockName, holders: &[JobId]| {
             let holders: Vec<_> = holders.iter().map(|job| format!("job {job}")).collect();
             let text = format!("{name}, held by {}", holders.join(", "));
             entry.update_progress(|p| p.waits_for = Some(text));
         };
+        if opportunistic {
+            let is_node = |name: &LockName| matches!(name.level, Level::Node | Level::NodeRes);
+            let held =
+                self.0.locks.acquire_free(entry.id, priority, wanted, is_node, waiting).await;
+            if held.set().0.keys().any(is_node) {
+                return held;
+            }
+        }
         self.0.locks.acquire(entry.id, priority, wanted, waiting).await
     }
 
@@ -208,4 +236,10 @@ impl Engine {
             debris: self.debris(),
         }
     }
+}
+
+/// More nodes might help.
+fn lacks_resources(error: &Error) -> bool {
+    use ErrorType::{InsufficientResources, TempInsufficientResources};
+    matches!(error.error_type, Some(InsufficientResources | TempInsufficientResources))
 }

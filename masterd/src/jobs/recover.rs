@@ -4,11 +4,13 @@
 //! before, so nobody has to wait — and go on from their cursors. All other unfinished jobs queue
 //! again: nothing they did was durable, so nothing was done.
 
+use super::cancel::set_priority;
 use super::engine::Engine;
 use super::entry::JobEntry;
-use super::journal::{self, StoredPlan};
+use super::journal::{self, StoredPlan, Wish};
 use super::locks::Held;
 use super::plan::{Cursor, Debris, PLAN_FORMAT, Plan};
+use crate::state::Commit;
 use crate::store::{Key, Space};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::JobId;
@@ -22,6 +24,7 @@ pub(super) struct Recovered {
     pub jobs: BTreeMap<JobId, JobRecord>,
     plans: BTreeMap<(JobId, usize), StoredPlan>,
     cursors: BTreeMap<(JobId, usize), Cursor>,
+    wishes: BTreeMap<JobId, Wish>,
     debris: BTreeMap<String, Debris>,
     pub drained: bool,
 }
@@ -42,6 +45,10 @@ impl Recovered {
             let unreadable = |e: serde_json::Error| {
                 Error::internal(format!("{} {} cannot be read: {e}", key.space.as_str(), key.id))
             };
+            if let (Space::Journal, Some(job)) = (key.space, journal::parse_wish(&key.id)) {
+                found.wishes.insert(job, serde_json::from_str(&body).map_err(unreadable)?);
+                continue;
+            }
             match key.space {
                 Space::Job => {
                     let record: JobRecord = serde_json::from_str(&body).map_err(unreadable)?;
@@ -85,7 +92,7 @@ impl Recovered {
 
 impl Engine {
     pub(super) async fn resume(&self, found: Recovered) {
-        let Recovered { jobs, plans, mut cursors, debris, .. } = found;
+        let Recovered { jobs, plans, mut cursors, mut wishes, debris, .. } = found;
         for (key, debris) in debris {
             self.set_debris(key, Some(debris));
         }
@@ -106,6 +113,9 @@ impl Engine {
                 }
             }
             let entry = Arc::new(JobEntry::loaded(record));
+            if !finished && let Some(wish) = wishes.remove(&id) {
+                grant(&entry, wish).await;
+            }
             if finished {
                 self.0
                     .jobs
@@ -129,9 +139,56 @@ impl Engine {
             self.0.active.lock().await.insert((entry.id, op), plan.clone());
             tracing::info!(job = entry.id.0, op, "driving on from the journal");
             entry.say(op, "masterd was restarted, going on where it stopped");
-            self.0.queue().resume();
+            let shares = self.rules().judge(&entry.record()).shares();
+            self.0.queue().resume(entry.id, shares);
             self.spawn(entry, Some(Resumed { op, plan, cursor, held }));
         }
+        let canceled = to_queue.iter().filter(|entry| entry.cancel.is_cancelled());
+        let canceled: Vec<JobId> = canceled.map(|entry| entry.id).collect();
         self.enqueue(to_queue);
+        self.tidy_up(canceled, wishes.into_keys().collect());
+    }
+
+    /// What nobody has to wait for: jobs end that were to stop and have not begun again, and wishes
+    /// go about jobs that had ended when they came.
+    fn tidy_up(&self, canceled: Vec<JobId>, wishes: Vec<JobId>) {
+        if canceled.is_empty() && wishes.is_empty() {
+            return;
+        }
+        let engine = self.clone();
+        let work = async move {
+            for job in canceled {
+                engine.cancel(job, false).await?;
+            }
+            let deletes = wishes.into_iter().map(journal::wish_key).collect();
+            engine.0.store(Commit { deletes, ..Commit::default() }).await?;
+            Ok::<(), Error>(())
+        };
+        let stop = self.0.shutdown.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                done = work => {
+                    if let Err(error) = done {
+                        tracing::warn!(%error, "what is left of old jobs goes at the next start");
+                    }
+                }
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// Wants again what was wanted before the restart.
+async fn grant(entry: &JobEntry, wish: Wish) {
+    *entry.wish.lock().await = wish;
+    entry.set_wished();
+    if let Some(priority) = wish.priority {
+        entry.update(|record| set_priority(record, priority));
+    }
+    if wish.cancel || wish.kill {
+        entry.cancel.cancel();
+    }
+    if wish.kill {
+        entry.kill.cancel();
     }
 }

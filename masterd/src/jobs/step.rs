@@ -136,7 +136,7 @@ impl Run<'_> {
 }
 
 /// Waits for all futures; results in order.
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub(super) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut pinned: Vec<_> = futures.map(Box::pin).collect();
     let mut results: Vec<Option<T>> = pinned.iter().map(|_| None).collect();
     std::future::poll_fn(|cx| {

@@ -494,11 +494,12 @@ impl Test {
             let site = self.site.fork();
             let op = self.scenario.op.clone();
             let hold = Faults { hold: Some(number), ..Faults::default() };
+            let in_time = self.can_be_taken_back(&call);
             let status = site.run(hold, async |master| {
                 let job = master.submit(&[op]).await;
                 master.hands.gate.reached(1).await;
-                let reply = master.engine.cancel(job).await.expect("it can be stored");
-                assert!(reply.done, "{reply:?}");
+                let reply = master.engine.cancel(job, false).await.expect("it can be stored");
+                assert_eq!(reply.done, in_time, "{reply:?}");
                 master.hands.gate.open();
                 master.settle().await;
                 master.job(job).status()
@@ -515,6 +516,50 @@ impl Test {
             }
         }
     }
+
+    fn can_be_taken_back(&self, call: &Call) -> bool {
+        self.seen.is_before_pivot(call) && !matches!(call.action, Action::MigrateRun { .. })
+    }
+
+    /// Killed during each call, which is never heard of again.
+    fn kill_everywhere(&mut self) {
+        for number in 0..self.seen.calls.len() {
+            let call = self.seen.calls[number].clone();
+            if call.id.job != self.seen.job {
+                continue;
+            }
+            self.points += 1;
+            let point = format!("killed during {}", self.describe(number));
+            let site = self.site.fork();
+            let op = self.scenario.op.clone();
+            let hold = Faults { hold: Some(number), ..Faults::default() };
+            let status = site.run(hold, async |master| {
+                let job = master.submit(&[op]).await;
+                master.hands.gate.reached(1).await;
+                let reply = master.engine.cancel(job, true).await.expect("it can be stored");
+                assert!(reply.done, "{reply:?}");
+                master.hands.gate.open();
+                master.settle().await;
+                master.job(job).status()
+            });
+            let end = End::of(&site);
+            match (status.expect("nothing crashes"), self.can_be_taken_back(&call)) {
+                (JobStatus::Canceled, true) => self.expect_before(&point, &end),
+                // The change stands; what should have followed is told.
+                (JobStatus::Error, false) => {
+                    let (after, now) = (self.after.config(), end.config());
+                    if after != now {
+                        let text = difference(&after, &now);
+                        self.problem(&point, format!("another configuration:\n{text}"));
+                    }
+                    if end.journal > 0 {
+                        self.problem(&point, "the journal is not empty");
+                    }
+                }
+                (status, _) => self.problem(&point, format!("the job is {status}")),
+            }
+        }
+    }
 }
 
 /// Everything that is generated.
@@ -527,6 +572,7 @@ pub fn check(scenario: Scenario) {
     test.fail_each_ask();
     test.fail_undos();
     test.cancel_everywhere();
+    test.kill_everywhere();
     test.crash_everywhere();
     test.crash_while_undoing();
     println!(
