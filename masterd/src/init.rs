@@ -185,6 +185,7 @@ fn new_cluster(spec: &InitSpec, uuid: ClusterId, master: NodeId) -> Result<Clust
         disk_state_static: json!({}),
         candidate_pool_size: spec.candidate_pool_size,
         candidate_certs: BTreeMap::new(),
+        crypto: Default::default(),
         // Nodes talk over their own TLS and know each other's addresses: neither is touched.
         modify_etc_hosts: false,
         modify_ssh_setup: false,
