@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build=(ca-certificates gcc libc6-dev make pkg-config)
-lab=(busybox-static curl iproute2 iputils-arping nftables openssh-client procps util-linux)
+lab=(busybox-static curl etcd-client etcd-server iproute2 iputils-arping nftables openssh-client procps util-linux)
 guest=(cpio dosfstools fdisk kmod mtools syslinux syslinux-common)
 virt=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev
   qemu-block-extra qemu-system-x86 qemu-utils seabios)
@@ -68,6 +68,10 @@ codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 apt update
 if [ ${#plain[@]} -gt 0 ]; then
   apt install --no-install-recommends "${plain[@]}"
+  # Debian starts an etcd of its own; the lab and the tests start theirs.
+  if [[ " ${plain[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
+    systemctl disable --now etcd
+  fi
 fi
 if [ ${#pair[@]} -gt 0 ]; then
   suite=()

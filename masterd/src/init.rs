@@ -4,17 +4,20 @@
 //! no cluster, and a failed attempt can simply be repeated.
 
 use crate::config::{Change, Config, Object};
+use crate::store::etcd::Candidate;
+use crate::store::etcd::offline::Offline;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Batch, Key, Space, Store};
+use crate::store::{Batch, Key, Space, Store, settings};
 use crate::{clock, files, pki};
 use roost_proto::choices::{AllocPolicy, DiskTemplate, Hypervisor};
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::{ClusterId, Epoch, GroupId, NodeId};
+use roost_proto::ids::{ClusterId, Epoch, GroupId, NodeId, Serial};
 use roost_proto::init::InitSpec;
 use roost_proto::names::GroupName;
 use roost_proto::objects::{Cluster, CollectorConfig, Node, NodeGroup, ParamMap};
 use roost_proto::params::{IPolicy, backend, disk, fill, hypervisor, ipolicy, nic, node, value};
 use roost_proto::paths::{Identity, Paths};
+use roost_proto::store::StoreSettings;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -63,6 +66,14 @@ pub fn init(paths: &Paths, spec: &InitSpec) -> Result<ClusterId> {
         .apply(&objects, now)
         .map_err(|e| Error::internal(format!("The new configuration contradicts itself: {e}")))?;
 
+    // First of all: without etcd nothing is begun.
+    let mut etcd = match &spec.store {
+        StoreSettings::Embedded => None,
+        StoreSettings::Etcd(etcd) => {
+            let candidate = Candidate { node: node_id, name: spec.node_name.to_string() };
+            Some(Offline::lead(etcd, cluster_id, candidate)?)
+        }
+    };
     files::make_dir(&paths.log_dir())?;
     for dir in [&spec.file_storage_dir, &spec.shared_file_storage_dir] {
         if !dir.is_empty() {
@@ -85,15 +96,21 @@ pub fn init(paths: &Paths, spec: &InitSpec) -> Result<ClusterId> {
     let text = serde_json::to_string_pretty(&identity)
         .map_err(|e| Error::internal(format!("unstorable identity: {e}")))?;
     files::write(&paths.identity(), text.as_bytes(), 0o644)?;
-    store(paths, &config, written.puts)?;
-    Ok(cluster_id)
-}
-
-/// Stores the first configuration.
-fn store(paths: &Paths, config: &Config, mut puts: Vec<(Key, String)>) -> Result<()> {
+    settings::save(paths, &spec.store)?;
+    let mut puts = written.puts;
     let object = Object::Cluster(Box::new((*config.cluster).clone()));
     puts.push((Key::new(Space::Cluster, "cluster"), object.to_body()));
-    write_database(paths, Epoch(0), puts)
+    match &mut etcd {
+        None => write_database(paths, Epoch(0), puts)?,
+        Some(etcd) => etcd
+            .store
+            .import(Serial(1), Epoch(0), &mut puts.into_iter().map(Ok))
+            .map_err(|e| Error::environment(e.to_string()))?,
+    }
+    if let Some(etcd) = etcd {
+        etcd.finish();
+    }
+    Ok(cluster_id)
 }
 
 /// Writes the database beside its place and moves it there: half a database is never found.

@@ -2,11 +2,12 @@
 
 use clap::{Args, Parser, Subcommand};
 use roost_masterd::daemon::Ended;
-use roost_masterd::{daemon, init, restart, restore};
+use roost_masterd::{daemon, init, restart, restore, store};
 use roost_proto::error::{Error, ErrorType, Result};
 use roost_proto::import::ImportSpec;
 use roost_proto::init::InitSpec;
 use roost_proto::paths::{Paths, ROOTDIR_ENV};
+use roost_proto::store::MigrateSpec;
 use std::io::Read;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +30,8 @@ enum Command {
     Run(Run),
     /// Make a new cluster; settings are read from standard input (JSON)
     Init,
+    /// Move the cluster's state to another store; settings are read from standard input (JSON)
+    MigrateStore,
     /// Make a cluster of a backup or of Ganeti's configuration; settings are read from standard
     /// input (JSON)
     Import,
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Init) => make_cluster(&paths),
         Some(Command::Import) => import(&paths),
+        Some(Command::MigrateStore) => migrate_store(&paths),
         Some(Command::Run(run)) => serve(&paths, &run),
         None => serve(&paths, &Run::default()),
     };
@@ -93,6 +97,11 @@ fn make_cluster(paths: &Paths) -> Result<()> {
 fn import(paths: &Paths) -> Result<()> {
     let said = restore::import(paths, &settings::<ImportSpec>()?)?;
     print!("{said}");
+    Ok(())
+}
+
+fn migrate_store(paths: &Paths) -> Result<()> {
+    print!("{}", store::migrate::migrate(paths, &settings::<MigrateSpec>()?)?);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::choices::{DiskTemplate, Hypervisor};
 use crate::names::{ClusterName, NodeName};
 use crate::objects::ParamMap;
+use crate::store::StoreSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,6 +82,9 @@ pub struct InitSpec {
     pub zeroing_image: String,
     #[serde(default)]
     pub compression_tools: Vec<String>,
+    /// Where the configuration and the jobs are kept.
+    #[serde(default)]
+    pub store: StoreSettings,
 }
 
 fn kvm() -> Vec<Hypervisor> {

@@ -56,6 +56,20 @@ pub struct EtcdSettings {
     pub compact: bool,
 }
 
+/// `gnt-cluster migrate-store` hands this to masterd, as JSON on its standard input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateSpec {
+    /// The new store.
+    pub to: StoreSettings,
+    /// The master has copied already: only switch.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only look whether it would work.
+    #[serde(default)]
+    pub check_only: bool,
+}
+
 fn default_ttl() -> u32 {
     DEFAULT_TTL
 }

@@ -14,6 +14,7 @@
 #[cfg(test)]
 pub mod conformance;
 pub mod etcd;
+pub mod migrate;
 pub mod settings;
 pub mod sqlite;
 

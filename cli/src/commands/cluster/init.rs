@@ -3,6 +3,7 @@
 //! What can be wrong is looked at here, before anything is made. masterd's own `init` then writes
 //! the state, and the daemons are started.
 
+use super::migrate_store::{EtcdOptions, StoreKind};
 use crate::commands::daemon::{Daemon, start_daemon};
 use crate::context::Cx;
 use crate::exec;
@@ -131,6 +132,11 @@ pub struct Init {
     /// Notice when a guest is shut down from inside
     #[arg(long, value_name = "yes|no", value_parser = yes_no)]
     user_shutdown: Option<bool>,
+    /// Where the configuration and the jobs are kept
+    #[arg(long, value_enum, value_name = "embedded|etcd", default_value = "embedded")]
+    store: StoreKind,
+    #[command(flatten)]
+    etcd: EtcdOptions,
     /// Accepted for old scripts
     #[arg(long, value_name = "BITS", hide = true)]
     ssh_key_bits: Option<u32>,
@@ -222,6 +228,7 @@ impl Init {
         given.set("install_image", self.install_image.as_ref());
         given.set("zeroing_image", self.zeroing_image.as_ref());
         given.set("compression_tools", self.compression_tools.as_deref().map(values::words));
+        given.set("store", Some(self.etcd.settings(self.store)?));
         serde_json::from_value(Value::Object(given.0)).map_err(|why| {
             Error::wrong_input(format!("the new cluster's settings are wrong: {why}"))
         })
@@ -421,6 +428,16 @@ mod tests {
         assert_eq!(spec["modify_etc_hosts"], false);
         assert_eq!(spec["ipolicy"]["minmax"][0]["min"]["memory-size"], 1024);
         assert_eq!(spec["uid_pool"], json!([[1000, 1999]]));
+    }
+
+    #[test]
+    fn the_store_is_chosen() {
+        assert_eq!(spec(&[]).expect("good")["store"], json!({"store": "embedded"}));
+        let words = ["--store=etcd", "--etcd-endpoints=http://localhost:2379"];
+        let store = &spec(&words).expect("good")["store"];
+        assert_eq!(store["endpoints"], json!(["http://localhost:2379"]));
+        assert!(spec(&["--store=etcd"]).is_err());
+        assert!(spec(&["--etcd-user=x", "--etcd-password-file=y"]).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod info;
 mod init;
 mod master_failover;
 mod master_ping;
+mod migrate_store;
 mod modify;
 mod nodes;
 mod queue;
@@ -44,6 +45,7 @@ pub const VERBS: &[Entry] = &[
     entry::<tags::ListTags>(),
     entry::<master_failover::MasterFailover>(),
     entry::<master_ping::MasterPing>(),
+    entry::<migrate_store::MigrateStore>(),
     entry::<modify::Modify>(),
     entry::<queue::Queue>(),
     entry::<redist_conf::RedistConf>(),

@@ -49,11 +49,12 @@ mod keys;
 mod lease;
 #[cfg(test)]
 mod lease_tests;
+pub mod offline;
 mod read;
 #[allow(missing_docs, reason = "generated")]
 mod rpc;
 #[cfg(test)]
-mod testing;
+pub(in crate::store) mod testing;
 
 pub use connection::Etcd;
 pub use follow::follow;

@@ -1,0 +1,103 @@
+//! An etcd store in the hands of a program that serves nobody: `init`, `migrate-store`.
+//!
+//! It leads while it works, so no masterd does. Everything in here blocks.
+
+use super::{Campaign, Candidate, Etcd, EtcdStore, Leadership};
+use crate::store::StoreError;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::ClusterId;
+use roost_proto::store::EtcdSettings;
+use tokio::runtime::Runtime;
+
+/// The oldest etcd that is known to work.
+const OLDEST: (u32, u32) = (3, 4);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Offline {
+    /// The store, which may commit.
+    pub store: EtcdStore,
+    leadership: Leadership,
+    runtime: Runtime,
+}
+
+impl Offline {
+    /// Leads the cluster. Errors: settings, etcd does not answer, is too old or refuses, somebody
+    /// leads.
+    pub fn lead(
+        settings: &EtcdSettings,
+        cluster: ClusterId,
+        candidate: Candidate,
+    ) -> Result<Offline> {
+        let (runtime, etcd) = connect(settings)?;
+        let campaign = Campaign::new(etcd.clone(), cluster, candidate, settings.ttl);
+        let leadership = match runtime.block_on(campaign.try_win()).map_err(failed)? {
+            Ok(leadership) => leadership,
+            Err(leader) => {
+                return Err(Error::wrong_state(format!(
+                    "Node {} leads this cluster in etcd: stop masterd there first",
+                    leader.name
+                )));
+            }
+        };
+        let mut store = EtcdStore::new(runtime.handle().clone(), etcd, cluster);
+        store.lead(leadership.guard());
+        Ok(Offline { store, leadership, runtime })
+    }
+
+    /// Gives leadership back.
+    pub fn finish(self) {
+        self.runtime.block_on(self.leadership.resign());
+    }
+}
+
+/// Only reads: is there a store of this cluster? Returns its serial.
+pub fn look(settings: &EtcdSettings, cluster: ClusterId) -> Result<Option<u64>> {
+    let (runtime, etcd) = connect(settings)?;
+    let mut store = EtcdStore::new(runtime.handle().clone(), etcd, cluster);
+    if !store.exists().map_err(failed)? {
+        return Ok(None);
+    }
+    store.position().map(|at| Some(at.serial.0)).map_err(failed)
+}
+
+fn connect(settings: &EtcdSettings) -> Result<(Runtime, Etcd)> {
+    let etcd = Etcd::new(settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Error::environment(format!("Cannot start: {e}")))?;
+    let version = runtime.block_on(etcd.version()).map_err(|e| failed(etcd.error(e)))?;
+    check_version(&version)?;
+    Ok((runtime, etcd))
+}
+
+fn check_version(version: &str) -> Result<()> {
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) < OLDEST => Err(Error::environment(format!(
+            "etcd {version} is too old: {}.{} or newer is needed",
+            OLDEST.0, OLDEST.1
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn failed(error: StoreError) -> Error {
+    Error::environment(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_versions_are_refused() {
+        check_version("3.4.23").unwrap();
+        check_version("3.6.0-rc.1").unwrap();
+        check_version("4.0.0").unwrap();
+        let error = check_version("3.3.27").unwrap_err().message;
+        assert!(error.contains("3.4 or newer"), "{error}");
+    }
+}
