@@ -4,7 +4,9 @@ use super::{Ran, run_answering};
 use crate::context::Environment;
 use roost_proto::error::Error;
 use roost_proto::opcodes::OpInput;
-use roost_proto::query::fields::{GroupField, InstanceField, JobField, LockField, NodeField};
+use roost_proto::query::fields::{
+    FilterField, GroupField, InstanceField, JobField, LockField, NodeField,
+};
 use roost_proto::query::filter::Comparison;
 use roost_proto::query::{Cell, Field, Filter, Prepared, QueryResponse, Resource, Row};
 use roost_proto::rpc::master as pb;
@@ -263,6 +265,7 @@ impl Master for Service {
             "group" => answer::<GroupField>(&rows, fields, filter),
             "job" => answer::<JobField>(&rows, fields, filter),
             "lock" => answer::<LockField>(&rows, fields, filter),
+            "filter" => answer::<FilterField>(&rows, fields, filter),
             other => Err(Error::wrong_input(format!("no {other} here"))),
         };
         let response = response.map_err(|error| to_status(&error))?;

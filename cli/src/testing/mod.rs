@@ -1,6 +1,7 @@
 //! Whole command lines against a master that only pretends: what they submit, print and exit with.
 
 mod fake_master;
+mod filters;
 mod help;
 mod jobs;
 mod lists;
