@@ -11,6 +11,7 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::ClusterId;
 use roost_proto::node::AloneNote;
 use roost_proto::paths::Paths;
+use roost_proto::protocol;
 use roost_proto::rpc::node as rpc;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -72,6 +73,9 @@ impl Fence {
             Status::invalid_argument("The request names neither a cluster nor an epoch")
         })?;
         self.admit_candidate(&fence.cluster, certificate)?;
+        protocol::NODE
+            .meet(fence.protocol, "the master")
+            .map_err(|e| Status::failed_precondition(e.message))?;
         self.admit_epoch(fence.epoch).await
     }
 
@@ -254,7 +258,7 @@ mod tests {
     }
 
     fn request(cluster: &str, epoch: u64) -> Option<rpc::Fence> {
-        Some(rpc::Fence { epoch, cluster: cluster.into() })
+        Some(rpc::Fence { epoch, cluster: cluster.into(), protocol: 0 })
     }
 
     fn root() -> (tempfile::TempDir, Paths) {
@@ -347,6 +351,24 @@ mod tests {
             assert_eq!(refused.code(), code, "{refused}");
         }
         fence.admit(request(CLUSTER, 1).as_ref(), Some(b"cert")).await.expect("still 1");
+    }
+
+    #[tokio::test]
+    async fn a_master_of_a_far_version_is_refused_and_does_not_raise_the_epoch() {
+        let (_dir, paths) = root();
+        list(&paths, b"cert");
+        let fence = fence(&paths);
+        let speaking = |version, epoch| {
+            let near = request(CLUSTER, epoch).expect("a fence");
+            Some(rpc::Fence { protocol: version, ..near })
+        };
+        let own = protocol::NODE.version;
+        let far = speaking(own + 2, 9);
+        let refused = fence.admit(far.as_ref(), Some(b"cert")).await.expect_err("too far");
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert!(refused.message().contains("this program is too old"), "{refused}");
+        fence.admit(speaking(own + 1, 2).as_ref(), Some(b"cert")).await.expect("near");
+        fence.admit(speaking(own, 3).as_ref(), Some(b"cert")).await.expect("its own");
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use roost_proto::error::{Error, Result};
 use roost_proto::names::NodeName;
 use roost_proto::paths::{Identity, JOIN_PORT, Paths};
+use roost_proto::protocol;
 use roost_proto::rpc::node as rpc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -169,7 +170,12 @@ async fn exchange(token: &Token, key: &rcgen::KeyPair) -> Result<rpc::JoinReply>
     // The pin says who it must be; the name says nothing.
     let name = ServerName::try_from("master.roost").expect("a valid name");
     let channel = peer::channel(&address, name, config).await?;
-    let request = rpc::JoinRequest { secret: token.secret.clone(), name: token.name.clone(), csr };
+    let request = rpc::JoinRequest {
+        secret: token.secret.clone(),
+        name: token.name.clone(),
+        csr,
+        protocol: protocol::NODE.version,
+    };
     let reply = rpc::join_client::JoinClient::new(channel)
         .max_decoding_message_size(64 << 20)
         .join(request)
@@ -177,7 +183,9 @@ async fn exchange(token: &Token, key: &rcgen::KeyPair) -> Result<rpc::JoinReply>
         .map_err(|status| {
             Error::environment(format!("The master refused: {}", status.message()))
         })?;
-    Ok(reply.into_inner())
+    let reply = reply.into_inner();
+    protocol::NODE.meet(reply.protocol, "the master")?;
+    Ok(reply)
 }
 
 /// Believes one certificate: the one of the token.

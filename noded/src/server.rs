@@ -6,6 +6,7 @@ use crate::host::Host;
 use crate::steps::{Event, Follower, Step, Steps};
 use crate::{actions, peer, questions, watch};
 use roost_proto::node::{Action, Question};
+use roost_proto::protocol;
 use roost_proto::rpc::node as rpc;
 use roost_proto::rpc::node::node_server::Node;
 use std::pin::Pin;
@@ -16,6 +17,10 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
+/// Goes with every answer.
+const SPOKEN: u32 = protocol::NODE.version;
+/// Who asks, for messages.
+const MASTER: &str = "the master";
 /// Answers waiting for a slow reader.
 const AHEAD: usize = 16;
 
@@ -75,8 +80,8 @@ impl Node for NodeService {
         request: Request<rpc::RunRequest>,
     ) -> Result<Response<Self::RunStream>, Status> {
         let request = self.admit(request, |r| r.fence.as_ref()).await?;
-        let action: Action = serde_json::from_str(&request.action)
-            .map_err(|e| Status::invalid_argument(format!("Not an action: {e}")))?;
+        let action: Action = protocol::read(&request.action, "action", MASTER)
+            .map_err(|e| Status::invalid_argument(e.message))?;
         let step =
             Step { job: request.job, op: request.op, step: request.step, undo: request.undo };
         let host = self.host.clone();
@@ -100,13 +105,13 @@ impl Node for NodeService {
         request: Request<rpc::AskRequest>,
     ) -> Result<Response<rpc::AskReply>, Status> {
         let request = self.admit(request, |r| r.fence.as_ref()).await?;
-        let question: Question = serde_json::from_str(&request.question)
-            .map_err(|e| Status::invalid_argument(format!("Not a question: {e}")))?;
+        let question: Question = protocol::read(&request.question, "question", MASTER)
+            .map_err(|e| Status::invalid_argument(e.message))?;
         let reply = match questions::answer(&self.host, question).await {
             Ok(answer) => rpc::ask_reply::Reply::Answer(json(&answer)),
             Err(error) => rpc::ask_reply::Reply::Failed(json(&error)),
         };
-        Ok(Response::new(rpc::AskReply { reply: Some(reply) }))
+        Ok(Response::new(rpc::AskReply { reply: Some(reply), protocol: SPOKEN }))
     }
 
     async fn watch(
@@ -125,7 +130,7 @@ impl Node for NodeService {
             }
         });
         let told = ReceiverStream::new(receiver)
-            .map(|saw| Ok(rpc::WatchEvent { observation: json(&saw) }));
+            .map(|saw| Ok(rpc::WatchEvent { observation: json(&saw), protocol: SPOKEN }));
         Ok(Response::new(Box::pin(told)))
     }
 
@@ -135,7 +140,7 @@ impl Node for NodeService {
     ) -> Result<Response<rpc::ForgetReply>, Status> {
         let request = self.admit(request, |r| r.fence.as_ref()).await?;
         self.steps.forget(&request.jobs);
-        Ok(Response::new(rpc::ForgetReply {}))
+        Ok(Response::new(rpc::ForgetReply { protocol: SPOKEN }))
     }
 
     async fn vote(
@@ -144,10 +149,14 @@ impl Node for NodeService {
     ) -> Result<Response<rpc::VoteReply>, Status> {
         let certificates = request.peer_certs();
         let own = certificates.as_ref().and_then(|chain| chain.first()).map(AsRef::as_ref);
-        let rpc::VoteRequest { cluster, epoch } = request.get_ref();
+        let rpc::VoteRequest { cluster, epoch, protocol } = request.get_ref();
+        protocol::NODE
+            .meet(*protocol, MASTER)
+            .map_err(|e| Status::failed_precondition(e.message))?;
         let vote = self.fence.vote(cluster, *epoch, own).await?;
         let alone = vote.alone.as_ref().map(json).unwrap_or_default();
-        let reply = rpc::VoteReply { granted: vote.granted, epoch: vote.epoch, alone };
+        let reply =
+            rpc::VoteReply { granted: vote.granted, epoch: vote.epoch, alone, protocol: SPOKEN };
         Ok(Response::new(reply))
     }
 
@@ -159,7 +168,7 @@ impl Node for NodeService {
         let note = serde_json::from_str(&request.alone)
             .map_err(|e| Status::invalid_argument(format!("Not a note: {e}")))?;
         self.fence.note(note).await?;
-        Ok(Response::new(rpc::NoteReply {}))
+        Ok(Response::new(rpc::NoteReply { protocol: SPOKEN }))
     }
 
     async fn tunnel(
@@ -205,7 +214,11 @@ fn events(mut follower: Follower) -> impl Stream<Item = Result<rpc::RunEvent, St
                 Some(Event::End(Err(error))) => rpc::run_event::Event::Failed(json(&error)),
                 None => return,
             };
-            if sender.send(Ok(rpc::RunEvent { event: Some(event) })).await.is_err() {
+            if sender
+                .send(Ok(rpc::RunEvent { event: Some(event), protocol: SPOKEN }))
+                .await
+                .is_err()
+            {
                 return;
             }
         }

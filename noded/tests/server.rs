@@ -363,6 +363,7 @@ impl rpc::join_server::Join for Gate {
             node: node.to_string(),
             address: "127.0.0.1".into(),
             ssconf: [("cluster_name".to_owned(), "c.example.com\n".to_owned())].into(),
+            protocol: 0,
         }))
     }
 

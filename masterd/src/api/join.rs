@@ -13,6 +13,7 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::names::NodeName;
 use roost_proto::paths::JOIN_PORT;
+use roost_proto::protocol;
 use roost_proto::rpc::master as mpb;
 use roost_proto::rpc::node as pb;
 use roost_proto::rpc::node::join_server::Join;
@@ -102,6 +103,8 @@ pub struct Door(pub Role);
 
 impl Door {
     async fn let_in(&self, request: pb::JoinRequest) -> Result<pb::JoinReply> {
+        // Before the token is used up.
+        protocol::NODE.meet(request.protocol, &format!("node {}", request.name))?;
         let Leading { tokens, joined: nodes, .. } = self.0.leading()?;
         let state = self.0.state()?;
         let token = tokens.take(&request.secret, &request.name).ok_or_else(|| {
@@ -134,6 +137,7 @@ impl Door {
             node: node.to_string(),
             address: token.address,
             ssconf: config.ssconf().into_iter().collect(),
+            protocol: protocol::NODE.version,
         })
     }
 }

@@ -6,6 +6,7 @@ use roost_proto::error::{Error, ErrorType};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Answer, Outcome, Progress, Question};
 use roost_proto::paths::certificate_name;
+use roost_proto::protocol;
 use roost_proto::rpc::node as pb;
 use roost_proto::rpc::node::node_client::NodeClient;
 use rustls::pki_types::ServerName;
@@ -48,9 +49,7 @@ pub fn channel(
         .map_err(|e| Error::internal(format!("The name of node {node}'s certificate: {e}")))?;
     // The scheme says nothing here: the connector speaks TLS.
     let endpoint = Endpoint::from_shared(format!("http://{target}"))
-        .map_err(|e| {
-            Error::internal(format!("Node {node}: cannot connect to {address}: {e}"))
-        })?
+        .map_err(|e| Error::internal(format!("Node {node}: cannot connect to {address}: {e}")))?
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .tcp_nodelay(true);
@@ -137,8 +136,17 @@ fn failed(text: &str) -> Failure {
     )
 }
 
-fn unreadable(e: serde_json::Error) -> Failure {
-    Failure::Failed(Error::internal(format!("its answer cannot be read: {e}")))
+/// Who answers, for messages that get its name in front.
+const PEER: &str = "the node";
+
+/// Reads what a node says.
+fn read<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, Failure> {
+    protocol::read(text, what, PEER).map_err(Failure::Failed)
+}
+
+/// Refuses to go on with a node whose program is too old or too new.
+pub fn meet(version: u32) -> Result<(), Failure> {
+    protocol::NODE.meet(version, PEER).map(drop).map_err(Failure::Failed)
 }
 
 /// How long a question may take.
@@ -166,10 +174,10 @@ pub async fn ask(
     let reply = tokio::time::timeout(limit, client.ask(request)).await.map_err(|_| {
         Failure::Unreachable(format!("it gave no answer within {} seconds", limit.as_secs()))
     })??;
-    match reply.into_inner().reply {
-        Some(pb::ask_reply::Reply::Answer(answer)) => {
-            serde_json::from_str(&answer).map_err(unreadable)
-        }
+    let reply = reply.into_inner();
+    meet(reply.protocol)?;
+    match reply.reply {
+        Some(pb::ask_reply::Reply::Answer(answer)) => read(&answer, "answer"),
         Some(pb::ask_reply::Reply::Failed(error)) => Err(failed(&error)),
         None => Err(Failure::Failed(Error::internal("it gave an empty answer"))),
     }
@@ -194,6 +202,7 @@ pub async fn run(
     let work = async {
         let mut events = client.run(request).await?.into_inner();
         while let Some(event) = events.message().await? {
+            meet(event.protocol)?;
             match event.event {
                 Some(pb::run_event::Event::Progress(text)) => {
                     // Progress we cannot read is no reason to fail.
@@ -202,7 +211,7 @@ pub async fn run(
                     }
                 }
                 Some(pb::run_event::Event::Done(text)) => {
-                    return serde_json::from_str(&text).map_err(unreadable);
+                    return read(&text, "outcome");
                 }
                 Some(pb::run_event::Event::Failed(text)) => return Err(failed(&text)),
                 None => {}

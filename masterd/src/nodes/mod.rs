@@ -22,6 +22,7 @@ use roost_proto::ids::{ClusterId, Epoch, JobId, NodeId};
 use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
 use roost_proto::rpc::node as pb;
 use std::collections::HashMap;
+use roost_proto::protocol;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -116,7 +117,11 @@ impl Nodes {
     }
 
     fn fence(&self) -> Option<pb::Fence> {
-        Some(pb::Fence { epoch: self.0.epoch.0, cluster: self.0.cluster.to_string() })
+        Some(pb::Fence {
+            epoch: self.0.epoch.0,
+            cluster: self.0.cluster.to_string(),
+            protocol: protocol::NODE.version,
+        })
     }
 
     /// Where a node is: from the configuration, or as it joined.

@@ -5,6 +5,7 @@ use super::Nodes;
 use roost_proto::error::Error;
 use roost_proto::ids::NodeId;
 use roost_proto::node::Observation;
+use roost_proto::protocol;
 use roost_proto::rpc::node as pb;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -81,7 +82,10 @@ async fn follow(nodes: &Nodes, node: NodeId) -> Error {
             Ok(Err(status)) => return super::client::Failure::from(status).into_error(&place),
             Err(_) => return Error::exec(format!("{place} is silent")),
         };
-        match serde_json::from_str::<Observation>(&event.observation) {
+        if let Err(far) = super::client::meet(event.protocol) {
+            return far.into_error(&place);
+        }
+        match protocol::read::<Observation>(&event.observation, "observation", &place) {
             Ok(observation) => nodes.0.observed.apply(node, observation),
             Err(error) => {
                 tracing::warn!(%place, %error, "an observation cannot be read");

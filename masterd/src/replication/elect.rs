@@ -210,7 +210,7 @@ impl Election<'_> {
             let request = npb::VoteRequest {
                 cluster: cluster.clone(),
                 epoch: number,
-                ..npb::VoteRequest::default()
+                protocol: roost_proto::protocol::NODE.version,
             };
             said.spawn(async move { (node, ask_node(&peers, node, &address, request).await) });
         }

@@ -271,7 +271,7 @@ impl Leadership {
         let fence = npb::Fence {
             epoch: self.epoch.0,
             cluster: self.peers.identity.cluster.to_string(),
-            ..npb::Fence::default()
+            protocol: roost_proto::protocol::NODE.version,
         };
         let mut asked = JoinSet::new();
         for node in &nodes {

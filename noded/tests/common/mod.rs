@@ -133,7 +133,7 @@ pub struct Master {
 
 impl Master {
     pub fn fence(&self) -> Option<rpc::Fence> {
-        Some(rpc::Fence { epoch: self.epoch, cluster: self.cluster.to_string() })
+        Some(rpc::Fence { epoch: self.epoch, cluster: self.cluster.to_string(), protocol: 0 })
     }
 
     pub fn request(&self, action: &Action) -> rpc::RunRequest {
