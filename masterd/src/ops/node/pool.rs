@@ -69,9 +69,14 @@ pub fn promote(cx: &mut Context<'_, '_>, cluster: &mut Cluster, nodes: Vec<Node>
 
 /// Keeps the list of candidates' certificates as the node's role says.
 pub fn record_certificate(cx: &mut Context<'_, '_>, cluster: &mut Cluster, node: &Node) {
+    let joined = cx.joined(&node.name).filter(|joined| joined.uuid == node.uuid);
     if !node.master_candidate {
-        cluster.candidate_certs.remove(&node.uuid);
+        let current = cluster.candidate_certs.remove(&node.uuid);
         cluster.crypto.former_certs.remove(&node.uuid);
+        // The first node of a cluster never joined: it is known nowhere else when it comes back.
+        if let (Some(current), None) = (current, joined) {
+            cluster.crypto.certs.entry(node.uuid).or_insert(current);
+        }
         return;
     }
     // It was renewed since the node joined.
@@ -79,8 +84,8 @@ pub fn record_certificate(cx: &mut Context<'_, '_>, cluster: &mut Cluster, node:
         cluster.candidate_certs.insert(node.uuid, renewed.clone());
         return;
     }
-    match cx.joined(&node.name) {
-        Some(joined) if joined.uuid == node.uuid => {
+    match joined {
+        Some(joined) => {
             cluster.candidate_certs.insert(node.uuid, joined.fingerprint.clone());
         }
         _ if cluster.candidate_certs.contains_key(&node.uuid) => {}

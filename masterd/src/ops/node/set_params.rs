@@ -439,6 +439,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_node_of_a_cluster_can_come_back() {
+        let mut site = site();
+        site.cluster(|c| {
+            c.master_node = node_id("node2");
+            c.candidate_certs.insert(node_id("node1"), "FP:node1".into());
+        });
+        site.run(modify("node1", |op| op.drained = Some(true)));
+        assert!(!site.config.cluster.candidate_certs.contains_key(&node_id("node1")));
+        let back = site.run(modify("node1", |op| op.drained = Some(false)));
+        assert_eq!(back.say, [" - INFO: Auto-promoting node to master candidate"]);
+        assert_eq!(site.config.cluster.candidate_certs[&node_id("node1")], "FP:node1");
+    }
+
+    #[test]
     fn nobody_can_take_the_place() {
         let mut site = site();
         site.node("node3", |n| n.drained = true);
