@@ -67,9 +67,17 @@ pub fn lines(paths: &Paths, key: &str) -> Vec<String> {
 /// SHA-256 of every file, hexadecimal, by key.
 pub fn digests(paths: &Paths) -> Result<BTreeMap<String, String>> {
     let mut digests = BTreeMap::new();
-    for (key, path) in files(paths)? {
-        let content = fs::read(&path)
-            .map_err(|e| Error::environment(format!("Cannot read '{}': {e}", path.display())))?;
+    // Others are half written.
+    let whole = |(key, _): &(String, PathBuf)| !key.contains('.');
+    for (key, path) in files(paths)?.into_iter().filter(whole) {
+        let content = match fs::read(&path) {
+            Ok(content) => content,
+            // One that is being written was listed under its name for the moment.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => {
+                return Err(Error::environment(format!("Cannot read '{}': {e}", path.display())));
+            }
+        };
         digests.insert(key, hex(Sha256::digest(content)));
     }
     Ok(digests)

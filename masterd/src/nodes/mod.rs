@@ -7,23 +7,25 @@
 mod client;
 mod crypto;
 mod joined;
+mod lines;
 mod observed;
 mod watch;
 
-pub use client::channel;
 pub use joined::{Joined, JoinedNodes};
+pub use lines::Lines;
 pub use observed::{NodeView, Observed};
 
 use crate::jobs::{BoxFuture, Hands, StepId};
+use crate::replication::{Copies, Leadership};
 use crate::state::State;
-use crate::tls::{Own, Tls};
+use crate::tls::Tls;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{ClusterId, Epoch, JobId, NodeId};
 use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
-use roost_proto::rpc::node as pb;
-use std::collections::HashMap;
 use roost_proto::protocol;
-use std::sync::{Arc, Mutex, PoisonError};
+use roost_proto::rpc::node as pb;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -40,27 +42,15 @@ pub struct Nodes(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: State,
-    tls: Tls,
     cluster: ClusterId,
     epoch: Epoch,
     port: u16,
-    channels: Mutex<HashMap<NodeId, Line>>,
-    /// Nodes to which this one shows its former certificate, and the certificates' generation for
-    /// which that holds.
-    former: Mutex<HashMap<NodeId, u64>>,
+    lines: Lines,
     observed: Observed,
     joined: JoinedNodes,
+    leadership: Option<Arc<Leadership>>,
     forget: mpsc::UnboundedSender<JobId>,
     patience: Duration,
-}
-
-/// A connection to a node, and what it was made for.
-#[derive(Debug)]
-struct Line {
-    address: String,
-    own: Own,
-    generation: u64,
-    channel: tonic::transport::Channel,
 }
 
 impl Nodes {
@@ -71,20 +61,20 @@ impl Nodes {
         epoch: Epoch,
         port: u16,
         joined: JoinedNodes,
+        leadership: Option<Arc<Leadership>>,
         shutdown: CancellationToken,
     ) -> Nodes {
         let (forget, ended) = mpsc::unbounded_channel();
         let cluster = state.config().cluster.uuid;
         let nodes = Nodes(Arc::new(Inner {
             state,
-            tls,
             cluster,
             epoch,
             port,
-            channels: Mutex::new(HashMap::new()),
-            former: Mutex::new(HashMap::new()),
+            lines: Lines::new(tls),
             observed: Observed::default(),
             joined,
+            leadership,
             forget,
             patience: PATIENCE,
         }));
@@ -94,10 +84,14 @@ impl Nodes {
     }
 
     /// Waits until every online node has reported or turned out not to answer, `limit` at most:
-    /// plans made before would not know of nodes' hooks.
-    pub async fn first_reports(&self, limit: Duration) {
+    /// plans made before would not know of nodes' hooks. If it is known who is `there`, only for
+    /// those.
+    pub async fn first_reports(&self, limit: Duration, there: Option<&BTreeSet<NodeId>>) {
         let all = async {
-            let known = |node: NodeId| self.0.observed.node(node).is_some();
+            let known = |node: NodeId| {
+                there.is_some_and(|there| !there.contains(&node))
+                    || self.0.observed.node(node).is_some()
+            };
             while !self.0.state.config().online_nodes().all(|node| known(node.uuid)) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -141,40 +135,13 @@ impl Nodes {
 
     fn client(&self, node: NodeId) -> Result<client::Client> {
         let address = self.address(node)?;
-        let generation = self.0.tls.generation();
-        let own = match self.former().get(&node) {
-            Some(then) if *then == generation => Own::Former,
-            _ => Own::Current,
-        };
-        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = channels.get(&node)
-            && line.address == address
-            && (line.own, line.generation) == (own, generation)
-        {
-            return Ok(client::new(line.channel.clone()));
-        }
-        let channel = client::channel(&self.0.tls, own, node, &address, self.0.port)?;
-        let line = Line { address, own, generation, channel: channel.clone() };
-        channels.insert(node, line);
-        Ok(client::new(channel))
-    }
-
-    fn former(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, u64>> {
-        self.0.former.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(client::new(self.0.lines.channel(node, &address, self.0.port)?))
     }
 
     /// A node did not accept us. While certificates are being renewed, it may know only the other
     /// one of ours: then that is shown from now on. Result: whether there is another.
     fn change_certificate(&self, node: NodeId) -> bool {
-        if !self.0.tls.has_former() {
-            return false;
-        }
-        let generation = self.0.tls.generation();
-        let mut former = self.former();
-        if former.remove(&node) != Some(generation) {
-            former.insert(node, generation);
-        }
-        true
+        self.0.lines.change_certificate(node)
     }
 
     fn name(&self, node: NodeId) -> String {
@@ -289,6 +256,10 @@ impl Hands for Nodes {
 
     fn seen(&self) -> HashMap<NodeId, Arc<NodeView>> {
         self.0.observed.all()
+    }
+
+    fn copies(&self) -> Option<Copies> {
+        self.0.leadership.as_ref().map(|leadership| leadership.copies())
     }
 
     fn joined(&self) -> Vec<Joined> {

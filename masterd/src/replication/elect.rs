@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 
 /// How long anybody may take to answer.
 const ANSWER: Duration = Duration::from_secs(4);
+/// How long those may take who are not needed.
+const STRAGGLERS: Duration = Duration::from_millis(500);
 /// How long what lacks may take to arrive.
 const FETCH: Duration = Duration::from_secs(600);
 
@@ -100,15 +102,16 @@ impl Election<'_> {
                 return Ok(Outcome::Follow(config.master()));
             }
         }
-        let note = newest_note(&promised);
-        Ok(Outcome::Won(self.begin(epoch, note).await?))
+        Ok(Outcome::Won(self.begin(epoch, &promised).await?))
     }
 
     fn me(&self) -> NodeId {
         self.replica.peers().me()
     }
 
-    async fn begin(&self, epoch: Epoch, note: Option<AloneNote>) -> Result<Arc<Leadership>> {
+    async fn begin(&self, epoch: Epoch, ballot: &Ballot) -> Result<Arc<Leadership>> {
+        let note = newest_note(ballot);
+        let there = ballot.said.keys().copied().collect();
         let (end, voters) = self.state.end().await?;
         let now = clock::forward_millis();
         let mine = note.as_ref().is_some_and(|note| note.alone && note.master == self.me());
@@ -116,7 +119,8 @@ impl Election<'_> {
         let began = if mine { now.saturating_sub(self.alone_after) } else { now };
         let leader = Leader::new(self.me(), epoch, end.serial, voters, self.alone_after, began);
         let state = self.state.clone();
-        Ok(Leadership::new(self.replica, state, self.paths.clone(), leader, note.as_ref()))
+        let paths = self.paths.clone();
+        Ok(Leadership::new(self.replica, state, paths, leader, note.as_ref(), there))
     }
 
     /// Says why it may not lead, unless the operator takes it upon himself.
@@ -216,14 +220,25 @@ impl Election<'_> {
         }
         let own = self.replica.promise(Epoch(number)).await?;
         ballot.copies.extend(copy_says(own, epoch).map(|says| (self.me(), says)));
-        while let Some(answered) = copies.join_next().await {
-            if let Ok((node, Ok(reply))) = answered {
-                ballot.copies.extend(copy_says(reply, epoch).map(|says| (node, says)));
+        // When those who are needed have answered, the others are waited for a little only.
+        let mut patience = ANSWER;
+        while !(copies.is_empty() && said.is_empty()) {
+            let deadline = tokio::time::sleep(patience);
+            tokio::select! {
+                Some(answered) = copies.join_next() => {
+                    if let Ok((node, Ok(reply))) = answered {
+                        ballot.copies.extend(copy_says(reply, epoch).map(|says| (node, says)));
+                    }
+                }
+                Some(answered) = said.join_next() => {
+                    if let Ok((node, Ok(reply))) = answered {
+                        ballot.said.extend(node_says(reply, epoch).map(|says| (node, says)));
+                    }
+                }
+                () = deadline => break,
             }
-        }
-        while let Some(answered) = said.join_next().await {
-            if let Ok((node, Ok(reply))) = answered {
-                ballot.said.extend(node_says(reply, epoch).map(|says| (node, says)));
+            if ballot.count().is_enough() {
+                patience = STRAGGLERS;
             }
         }
         Ok(ballot)
@@ -289,7 +304,13 @@ async fn ask_copy(
 ) -> Result<pb::PromiseReply> {
     let mut client = peers.replica(node, address)?;
     let silent = |_| Error::environment("it is silent");
-    let reply = tokio::time::timeout(ANSWER, client.promise(request)).await.map_err(silent)?;
+    let asked = client.promise(request.clone());
+    let mut reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
+    if reply.is_err() && peers.change_certificate(node) {
+        let mut client = peers.replica(node, address)?;
+        let asked = client.promise(request);
+        reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
+    }
     reply.map(tonic::Response::into_inner).map_err(|status| unreachable("masterd", &status))
 }
 
@@ -301,7 +322,13 @@ async fn ask_node(
 ) -> Result<npb::VoteReply> {
     let mut client = peers.node(node, address)?;
     let silent = |_| Error::environment("it is silent");
-    let reply = tokio::time::timeout(ANSWER, client.vote(request)).await.map_err(silent)?;
+    let asked = client.vote(request.clone());
+    let mut reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
+    if reply.is_err() && peers.change_certificate(node) {
+        let mut client = peers.node(node, address)?;
+        let asked = client.vote(request);
+        reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
+    }
     reply.map(tonic::Response::into_inner).map_err(|status| unreachable("noded", &status))
 }
 

@@ -40,6 +40,7 @@ pub async fn run(leadership: Arc<Leadership>, node: NodeId, stop: CancellationTo
             // A whole copy went over: that machine starts again.
             Ok(()) => complaint.clear(),
             Err(error) => {
+                leadership.peers.change_certificate(node);
                 let text = error.to_string();
                 if text != complaint {
                     let name = leadership.tip().node_name(node);
@@ -63,12 +64,14 @@ async fn follow(leadership: &Leadership, node: NodeId) -> Result<()> {
     let address = found.map(|n| n.primary_ip.clone()).ok_or_else(|| {
         Error::internal(format!("Node {node} has a say and is not in the configuration"))
     })?;
-    let mut client = leadership.peers.replica(node, &address)?;
+    let mut client;
     let mut written = leadership.written();
     // Where the copy ends; unknown at first: then a place it surely tells us about if it differs.
     let mut end = leadership.state.end().await?.0;
     let mut known = false;
     loop {
+        // Another connection when certificates were renewed.
+        client = leadership.peers.replica(node, &address)?;
         written.mark_unchanged();
         let entries = match known {
             true => match leadership.entries_after(end.serial, LIMIT).await? {

@@ -1,15 +1,13 @@
 //! The other machines: how to reach them, and who they are when they come.
 
-use crate::nodes;
+use crate::nodes::Lines;
 use crate::pki;
-use crate::tls::{Own, Tls};
+use crate::tls::Tls;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::{Identity, JOIN_PORT, NODED_PORT, Paths};
 use roost_proto::rpc::node::node_client::NodeClient;
 use roost_proto::rpc::replica::replica_client::ReplicaClient;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -20,15 +18,14 @@ pub const MESSAGE_LIMIT: usize = 256 << 20;
 #[derive(Debug)]
 pub struct Peers {
     paths: Paths,
-    tls: Tls,
     pub identity: Identity,
-    channels: Mutex<HashMap<(NodeId, u16), (String, Channel)>>,
+    lines: Lines,
 }
 
 impl Peers {
     /// With this machine's certificate.
     pub fn new(paths: Paths, tls: Tls, identity: Identity) -> Peers {
-        Peers { paths, tls, identity, channels: Mutex::default() }
+        Peers { paths, identity, lines: Lines::new(tls) }
     }
 
     /// This machine.
@@ -50,15 +47,13 @@ impl Peers {
     }
 
     fn channel(&self, node: NodeId, address: &str, port: u16) -> Result<Channel> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, channel)) = channels.get(&(node, port))
-            && known == address
-        {
-            return Ok(channel.clone());
-        }
-        let channel = nodes::channel(&self.tls, Own::Current, node, address, port)?;
-        channels.insert((node, port), (address.to_owned(), channel.clone()));
-        Ok(channel)
+        self.lines.channel(node, address, port)
+    }
+
+    /// A machine did not accept us: while certificates are being renewed, it may know only the other
+    /// one of ours. Result: whether there is another, which is shown from now on.
+    pub fn change_certificate(&self, node: NodeId) -> bool {
+        self.lines.change_certificate(node)
     }
 
     /// Which master candidate sent a request: its certificate must be listed in ssconf, which every

@@ -45,9 +45,17 @@ pub async fn start(
     authority::adopt(&state, &paths).await?;
     let joined = JoinedNodes::load(&documents)?;
     let stop = shutdown.child_token();
-    let nodes =
-        Nodes::start(state.clone(), tls.clone(), epoch, NODED_PORT, joined.clone(), stop.clone());
-    nodes.first_reports(FIRST_REPORTS).await;
+    let nodes = Nodes::start(
+        state.clone(),
+        tls.clone(),
+        epoch,
+        NODED_PORT,
+        joined.clone(),
+        leadership.clone(),
+        stop.clone(),
+    );
+    let there = leadership.as_ref().map(|leadership| leadership.elected_by());
+    nodes.first_reports(FIRST_REPORTS, there).await;
     // What changed since the documents were read is the epoch and the drain flag.
     let drained = crate::jobs::drain_key();
     let is_drained = state.get(drained.clone()).await?.is_some();

@@ -22,11 +22,13 @@ use crate::state::State;
 use crate::{authority, clock, secrets};
 use roost_proto::error::Result;
 use roost_proto::ids::{JobId, NodeId};
-use roost_proto::node::{Action, CryptoAction, CryptoReport};
+use roost_proto::node::{
+    Action, Answer, CryptoAction, CryptoAnswer, CryptoQuestion, CryptoReport, Question,
+};
 use roost_proto::objects::{Crypto, Node};
 use roost_proto::opcodes::{ClusterRenewCrypto, Common, OpInput};
 use roost_proto::secrets::SecretFile;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +61,14 @@ struct Todo {
     renew: Vec<NodeId>,
     /// Nobody needs anything former any more.
     forget: bool,
+}
+
+impl Todo {
+    /// The nodes with which there is something to do.
+    fn nodes(&self) -> BTreeSet<NodeId> {
+        let write = self.write.iter().map(|(node, _)| node);
+        self.trust.iter().chain(write).chain(&self.renew).copied().collect()
+    }
 }
 
 /// Runs until `shutdown`.
@@ -109,7 +119,21 @@ impl Watcher {
         }
         self.wanted.candidates = pki::sha256(candidate_certs(&config.cluster).as_bytes());
         let now = clock::seconds();
-        let mut todo = todo(&config, &self.wanted, &self.nodes.observed().all(), now);
+        let mut seen = self.nodes.observed().all();
+        let first = todo(&config, &self.wanted, &seen, now);
+        // Reports are some seconds old: who seems to need something is asked again.
+        for node in first.nodes() {
+            let question = Question::Crypto(CryptoQuestion::Report);
+            let answer = self.nodes.ask(node, &question).await;
+            let view = seen.entry(node).or_default();
+            match answer {
+                Ok(Answer::Crypto(CryptoAnswer::Report(report))) => {
+                    Arc::make_mut(view).report.crypto = Some(*report);
+                }
+                _ => Arc::make_mut(view).up = false,
+            }
+        }
+        let mut todo = todo(&config, &self.wanted, &seen, now);
         for node in std::mem::take(&mut todo.trust) {
             let authorities = crypto.authorities.clone();
             self.copy(&config, node, CryptoAction::Trust { authorities, candidates: None }).await;
