@@ -350,7 +350,10 @@ fn new_node(spec: &InitSpec, uuid: NodeId, group: GroupId) -> Result<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::State;
+    use crate::state::{Commit, State};
+    use crate::store::etcd::testing::{self, Server};
+    use crate::store::etcd::{Campaign, Etcd, EtcdStore};
+    use roost_proto::store::EtcdSettings;
 
     fn spec() -> InitSpec {
         serde_json::from_value(json!({
@@ -377,6 +380,44 @@ mod tests {
         assert!(certs.starts_with(&config.master().to_string()), "{certs}");
         let error = init(&paths, &spec()).unwrap_err();
         assert_eq!(error.error_type, Some(roost_proto::error::ErrorType::WrongState));
+    }
+
+    #[test]
+    fn a_new_cluster_in_etcd_can_be_loaded() {
+        let Some(server) = Server::start() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(Some(dir.path().into()));
+        let nowhere = EtcdSettings {
+            endpoints: vec!["https://192.0.2.1:2379".into()],
+            ..server.settings()
+        };
+        let spec = |etcd: EtcdSettings| InitSpec { store: StoreSettings::Etcd(etcd), ..spec() };
+        init(&paths, &spec(nowhere)).unwrap_err();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is begun");
+
+        let uuid = init(&paths, &spec(server.settings())).unwrap();
+        assert!(!paths.database().exists());
+        let StoreSettings::Etcd(settings) = settings::load(&paths).unwrap() else {
+            panic!("the settings are kept")
+        };
+        let runtime = testing::runtime();
+        let etcd = Etcd::new(&settings).unwrap();
+        let campaign = Campaign::new(etcd.clone(), uuid, candidate(), settings.ttl);
+        let leadership = runtime.block_on(campaign.win()).unwrap();
+        let mut store = EtcdStore::new(runtime.handle().clone(), etcd, uuid);
+        store.lead(leadership.guard());
+        let (state, rest) = State::start(Box::new(store)).unwrap();
+        let config = state.config();
+        assert_eq!((config.cluster.uuid, config.nodes.size()), (uuid, 1));
+        assert!(rest.is_empty());
+        // The writer's thread waits for etcd while the caller waits for the writer.
+        let puts = vec![(Key::new(Space::Meta, "note"), "1".to_owned())];
+        let commit = Commit { puts, ..Commit::default() };
+        assert_eq!(runtime.block_on(state.commit(commit)).unwrap(), Serial(2));
+    }
+
+    fn candidate() -> Candidate {
+        Candidate { node: NodeId(uuid::Uuid::nil()), name: "node1.example.com".into() }
     }
 
     #[test]

@@ -30,9 +30,19 @@ enum Cmd {
         /// What runs the guests.
         #[arg(long, value_enum, default_value_t = Hypervisor::Kvm)]
         hypervisor: Hypervisor,
+        /// Let the first three nodes have an etcd, with TLS and users; with --init the cluster's
+        /// state is in it. `etcdctl` works in every node.
+        #[arg(long)]
+        etcd: bool,
         /// Make a cluster of the nodes: gnt-cluster init, gnt-node add.
         #[arg(long)]
         init: bool,
+        /// Room for the cluster's state on each node, MiB: then `fill` works.
+        #[arg(long, value_name = "MIB")]
+        data_size: Option<u64>,
+        /// What daemons find in their environment; repeat for more.
+        #[arg(long = "env", value_name = "NAME=VALUE", value_parser = assignment)]
+        environment: Vec<(String, String)>,
     },
     /// Run a command on a node (or on `switch`, the outside client); its exit code is ours.
     Exec {
@@ -46,10 +56,14 @@ enum Cmd {
     Kill { node: String, daemon: Option<String> },
     /// Power on a node, or start one of its daemons.
     Start { node: String, daemon: Option<String> },
-    /// Stop a daemon where it is; it keeps its connections and answers nothing.
-    Freeze { node: String, daemon: String },
-    /// Let a frozen daemon go on.
-    Thaw { node: String, daemon: String },
+    /// Stop a daemon where it is, or all of a node's: they keep their connections and answer nothing.
+    Freeze { node: String, daemon: Option<String> },
+    /// Let a frozen daemon go on, or all of a node's.
+    Thaw { node: String, daemon: Option<String> },
+    /// Take all the room for the cluster's state on a node (needs `up --data-size`).
+    Fill { node: String },
+    /// Give the room back.
+    Unfill { node: String },
     /// Cut the wire between two nodes (or a node and `switch`); one node alone: from everybody.
     Cut { a: String, b: Option<String> },
     /// Mend all wires.
@@ -81,8 +95,17 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Cmd::NodeInit { dir, node, os_dir } => {
             init::run(&Layout::at(&dir), &node, &os_dir)?;
         }
-        Cmd::Up { nodes, hypervisor, init } => {
-            let lab = Lab::up(Options { nodes, hypervisor, init, ..options })?;
+        Cmd::Up { nodes, hypervisor, etcd, init, data_size: data_mib, environment } => {
+            let environment = environment.into_iter().collect();
+            let lab = Lab::up(Options {
+                nodes,
+                hypervisor,
+                etcd,
+                init,
+                environment,
+                data_mib,
+                ..options
+            })?;
             print_status(&lab);
             lab.keep();
         }
@@ -103,8 +126,16 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Some(daemon) => Lab::open(options)?.start_daemon(&node, &daemon)?,
             None => Lab::open(options)?.start(&node)?,
         },
-        Cmd::Freeze { node, daemon } => Lab::open(options)?.freeze(&node, &daemon)?,
-        Cmd::Thaw { node, daemon } => Lab::open(options)?.thaw(&node, &daemon)?,
+        Cmd::Freeze { node, daemon } => match daemon {
+            Some(daemon) => Lab::open(options)?.freeze(&node, &daemon)?,
+            None => Lab::open(options)?.freeze_node(&node)?,
+        },
+        Cmd::Thaw { node, daemon } => match daemon {
+            Some(daemon) => Lab::open(options)?.thaw(&node, &daemon)?,
+            None => Lab::open(options)?.thaw_node(&node)?,
+        },
+        Cmd::Fill { node } => Lab::open(options)?.fill(&node)?,
+        Cmd::Unfill { node } => Lab::open(options)?.unfill(&node)?,
         Cmd::Cut { a, b } => Lab::open(options)?.cut(&a, b.as_deref())?,
         Cmd::Heal => Lab::open(options)?.heal()?,
         Cmd::Tour => roost_tests::tour::run(options)?,
@@ -116,6 +147,12 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `NAME=VALUE`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no `=`")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Becomes a command on a node.

@@ -12,7 +12,11 @@ pub fn init(lab: &Lab) -> Result<()> {
     let first = node_name(1);
     let master = lab.node(&first)?;
     if !master.in_cluster() {
-        check(&master, &init_command(lab.hypervisor()))?;
+        let mut argv = init_command(lab.hypervisor());
+        // Before the cluster's name.
+        let options = argv.len() - 1;
+        argv.splice(options..options, lab.store_options());
+        check(&master, &argv)?;
     }
     for name in lab.node_names().into_iter().skip(1) {
         let node = lab.node(&name)?;

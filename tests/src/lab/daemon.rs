@@ -12,7 +12,7 @@ use super::node::Node;
 use super::process::{self, Stat, wait_until};
 
 /// The daemons a status report looks for.
-pub const KNOWN: &[&str] = &["libvirtd", "noded", "masterd", "confd", "mond", "rapi"];
+pub const KNOWN: &[&str] = &["libvirtd", "etcd", "noded", "masterd", "confd", "mond", "rapi"];
 
 /// What a daemon is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,7 @@ fn find(node: &Node<'_>, daemon: &str) -> Result<Found> {
     let init = node.init()?;
     let pid_file = match daemon {
         "libvirtd" => libvirt::PID_FILE.to_owned(),
+        "etcd" => "/run/etcd.pid".to_owned(),
         _ => format!("/run/ganeti/{daemon}.pid"),
     };
     let text = fs::read_to_string(init.path(&pid_file))

@@ -31,6 +31,8 @@ pub const PRIVATE: &[(&str, &str)] = &[
     ("/etc/ganeti", "etc-ganeti"),
     ("/srv/ganeti/file-storage", "file-storage"),
     ("/srv/ganeti/export", "export"),
+    ("/etc/etcd", "etc-etcd"),
+    ("/var/lib/etcd", "lib-etcd"),
     ("/etc/libvirt", "etc-libvirt"),
     ("/var/lib/libvirt", "lib-libvirt"),
     ("/var/log/libvirt", "log-libvirt"),
@@ -42,6 +44,7 @@ pub const GNT_NAMES: &[&str] = &[
     "gnt-backup",
     "gnt-cluster",
     "gnt-debug",
+    "gnt-filter",
     "gnt-filter",
     "gnt-group",
     "gnt-instance",
@@ -127,6 +130,16 @@ impl Layout {
     /// The storage all nodes share.
     pub fn shared(&self) -> PathBuf {
         self.dir.join("shared")
+    }
+
+    /// Certificates of the lab's etcd.
+    pub fn etcd(&self) -> PathBuf {
+        self.dir.join("etcd")
+    }
+
+    /// Exists once the lab's etcd asks for passwords.
+    pub fn etcd_secured(&self) -> PathBuf {
+        self.etcd().join("secured")
     }
 
     /// Everything of one node (or the switch).

@@ -13,7 +13,9 @@
 mod cluster;
 mod daemon;
 mod error;
+mod etcd;
 mod exec;
+mod faults;
 pub mod init;
 pub mod layout;
 mod libvirt;
@@ -22,6 +24,7 @@ mod node;
 mod process;
 mod state;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +33,7 @@ pub use cluster::{init_command, join};
 pub use daemon::Activity;
 pub use error::{Error, Result};
 pub use exec::{Output, code};
+pub use faults::LogPlace;
 pub use node::Node;
 pub use process::wait_until;
 pub use state::{Cut, Hypervisor};
@@ -47,8 +51,14 @@ pub struct Options {
     pub nodes: usize,
     /// What runs the guests.
     pub hypervisor: Hypervisor,
+    /// Let the first nodes have an etcd, which keeps the cluster's state.
+    pub etcd: bool,
     /// Make a cluster of the nodes.
     pub init: bool,
+    /// What commands and daemons on the nodes find in their environment.
+    pub environment: BTreeMap<String, String>,
+    /// Room for the cluster's state on each node, MiB, in memory; unlimited and on disk if `None`.
+    pub data_mib: Option<u64>,
     /// Folder that holds all labs.
     pub root: PathBuf,
     /// Folder with the built programs, `gnt-lab` among them.
@@ -67,7 +77,10 @@ impl Options {
             name: name.into(),
             nodes: 3,
             hypervisor: Hypervisor::Kvm,
+            etcd: false,
             init: false,
+            environment: BTreeMap::new(),
+            data_mib: None,
             root: root.into(),
             programs: programs_dir(),
             os_dir: repo.join("os"),
@@ -129,11 +142,18 @@ impl Lab {
         let layout = options.layout()?;
         check_host(&options)?;
         let _lock = Lock::take(&layout)?;
-        let wanted =
-            State { nodes: options.nodes, hypervisor: options.hypervisor, cuts: Vec::new() };
+        let wanted = State {
+            nodes: options.nodes,
+            hypervisor: options.hypervisor,
+            etcd: options.etcd,
+            cuts: Vec::new(),
+        };
         let state = match State::load(&layout)? {
-            Some(have) if have.nodes != wanted.nodes || have.hypervisor != wanted.hypervisor => {
-                let tell = |s: &State| format!("{} {} nodes", s.nodes, s.hypervisor.name());
+            Some(have) if !have.is_like(&wanted) => {
+                let tell = |s: &State| {
+                    let etcd = if s.etcd { " with etcd" } else { "" };
+                    format!("{} {} nodes{etcd}", s.nodes, s.hypervisor.name())
+                };
                 let (have, want) = (tell(&have), tell(&wanted));
                 return Err(Error::Different { name: options.name, have, want });
             }
@@ -172,6 +192,11 @@ impl Lab {
     /// What runs the guests.
     pub fn hypervisor(&self) -> Hypervisor {
         self.state.hypervisor
+    }
+
+    /// Options of `gnt-cluster init` for where the state is to be.
+    pub fn store_options(&self) -> Vec<String> {
+        if self.state.etcd { etcd::init_options(self.state.nodes) } else { Vec::new() }
     }
 
     /// `node1` … in order.
@@ -242,6 +267,9 @@ impl Lab {
 
     /// Starts one daemon of a node.
     pub fn start_daemon(&self, node: &str, daemon: &str) -> Result<()> {
+        if daemon == "etcd" {
+            return self.with(node, |node| etcd::start(&node, self.state.nodes));
+        }
         self.with(node, |node| daemon::start(&node, daemon))
     }
 
@@ -345,6 +373,7 @@ impl Lab {
         }
         self.state.save(&self.layout)?;
         link_programs(&self.options.programs, &self.layout.bin())?;
+        self.settle()?;
         let switch = self.switch();
         if !switch.is_up() {
             switch.power_off()?;
@@ -354,13 +383,17 @@ impl Lab {
             network::apply_cuts(process, &self.state.cuts)?;
             self.mark_up(SWITCH)?;
         }
+        if self.state.etcd {
+            etcd::prepare(&self.layout, self.state.nodes)?;
+        }
         std::thread::scope(|scope| {
             let boots: Vec<_> =
                 (1..=self.state.nodes).map(|n| scope.spawn(move || self.boot(n))).collect();
             let ends = boots.into_iter().map(|b| b.join().expect("boot does not panic"));
             // All are waited for, then the first failure counts.
-            ends.collect::<Vec<_>>().into_iter().collect()
-        })
+            ends.collect::<Vec<_>>().into_iter().collect::<Result<()>>()
+        })?;
+        if self.state.etcd { etcd::secure(&self.layout) } else { Ok(()) }
     }
 
     fn boot(&self, n: usize) -> Result<()> {
@@ -382,6 +415,9 @@ impl Lab {
         if self.state.hypervisor == Hypervisor::Kvm {
             libvirt::configure(&self.layout, &name, &node_ip(n))?;
             libvirt::start(&node)?;
+        }
+        if self.state.etcd {
+            etcd::start(&node, self.state.nodes)?;
         }
         if node.in_cluster() {
             daemon::start_all(&node)?;
@@ -424,6 +460,9 @@ fn check_host(options: &Options) -> Result<()> {
     if options.hypervisor == Hypervisor::Kvm {
         exec::require(libvirt::PROGRAMS)?;
     }
+    if options.etcd {
+        exec::require(etcd::PROGRAMS)?;
+    }
     let needed: &[&str] = if options.init {
         &["gnt-lab", "gnt", "roost-masterd", "roost-noded"]
     } else {
@@ -457,6 +496,7 @@ fn remove(layout: &Layout) -> Result<()> {
     for init in process::find(|args| init::is_init(args, layout, None)) {
         init.kill_and_wait(Duration::from_secs(60))?;
     }
+    faults::unmount(layout)?;
     match fs::remove_dir_all(layout.dir()) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(e).what(|| format!("cannot remove {}", layout.dir().display()))

@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::error::{Context as _, Error, Result};
+use super::etcd;
 use super::exec::{self, Output};
+use super::faults;
 use super::init::{self, Report};
 use super::layout::{self, Layout, PRIVATE, SWITCH};
 use super::process::{self, Process};
@@ -118,6 +120,8 @@ impl<'a> Node<'a> {
         command.env_clear();
         command.env("PATH", format!("{}:{}", self.layout.bin().display(), exec::PATH));
         command.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("ROOST_LAB_NODE", &self.name)]);
+        command.envs(etcd::environment(self.layout, &self.name));
+        command.envs(faults::environment(self.layout));
         for passed in ["TERM", "COLUMNS", "ROOST_LOG", "RUST_BACKTRACE", "EDITOR"] {
             command.envs(std::env::var(passed).map(|value| (passed, value)));
         }

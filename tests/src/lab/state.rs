@@ -47,12 +47,21 @@ pub struct State {
     pub nodes: usize,
     /// What runs their guests.
     pub hypervisor: Hypervisor,
+    /// The first nodes have an etcd.
+    #[serde(default)]
+    pub etcd: bool,
     /// Wires that are cut.
     #[serde(default)]
     pub cuts: Vec<Cut>,
 }
 
 impl State {
+    /// Whether it is the same lab, whatever happens in it.
+    pub fn is_like(&self, other: &State) -> bool {
+        let kind = |s: &State| (s.nodes, s.hypervisor, s.etcd);
+        kind(self) == kind(other)
+    }
+
     /// The lab's state; `None` when there is no such lab.
     pub fn load(layout: &Layout) -> Result<Option<State>> {
         let path = layout.state();
@@ -117,7 +126,7 @@ mod tests {
         assert_eq!(State::load(&layout).unwrap(), None);
         fs::create_dir_all(layout.dir()).unwrap();
         let cuts = vec![Cut { a: "node1".into(), b: None }];
-        let state = State { nodes: 2, hypervisor: Hypervisor::Fake, cuts };
+        let state = State { nodes: 2, hypervisor: Hypervisor::Fake, etcd: true, cuts };
         state.save(&layout).unwrap();
         assert_eq!(State::load(&layout).unwrap(), Some(state));
         fs::write(layout.state(), "{").unwrap();

@@ -1,12 +1,15 @@
 //! Leadership on a real etcd.
 
 use super::connection::Etcd;
-use super::testing::{Server, campaign};
-use crate::store::StoreError;
+use super::testing::{Server, campaign, cluster};
+use super::{EtcdStore, follow};
+use crate::store::{Batch, Store, StoreError};
 use nix::sys::signal::Signal;
-use roost_proto::ids::Epoch;
+use roost_proto::ids::{Epoch, Serial};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -93,4 +96,25 @@ async fn a_member_that_is_silent_is_left_for_another() {
     let first = campaign(&etcd, "node1").win().await.unwrap();
     assert!(timeout(Duration::from_secs(4), first.lost().cancelled()).await.is_err());
     silent.signal(Signal::SIGCONT);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_hear_of_commits() {
+    let Some(server) = Server::start() else { return };
+    let etcd = Etcd::new(&server.settings()).unwrap();
+    let stop = CancellationToken::new();
+    let mut serial = follow(etcd.clone(), cluster(), stop.clone());
+    let leadership = campaign(&etcd, "node1").win().await.unwrap();
+    let mut store = EtcdStore::new(Handle::current(), etcd, cluster());
+    store.lead(leadership.guard());
+    let writer = tokio::task::spawn_blocking(move || {
+        store.create().unwrap();
+        for _ in 0..3 {
+            store.commit(Epoch(1), &[Batch::default()]).unwrap();
+        }
+    });
+    timeout(SOON, serial.wait_for(|serial| *serial == Serial(3))).await.unwrap().unwrap();
+    writer.await.unwrap();
+    stop.cancel();
+    timeout(SOON, async { while serial.changed().await.is_ok() {} }).await.unwrap();
 }

@@ -54,7 +54,7 @@ mod read;
 #[allow(missing_docs, reason = "generated")]
 mod rpc;
 #[cfg(test)]
-pub(in crate::store) mod testing;
+pub(crate) mod testing;
 
 pub use connection::Etcd;
 pub use follow::follow;
