@@ -45,7 +45,6 @@ pub const GNT_NAMES: &[&str] = &[
     "gnt-cluster",
     "gnt-debug",
     "gnt-filter",
-    "gnt-filter",
     "gnt-group",
     "gnt-instance",
     "gnt-job",
