@@ -10,6 +10,7 @@ use crate::clock;
 use crate::config::{Change, Config, Object};
 use crate::jobs::journal::job_key;
 use crate::pki::Pair;
+use crate::replication::Voters;
 use crate::store::{Contents, Key, Space};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{Epoch, JobId, Serial};
@@ -52,6 +53,9 @@ pub fn restore(paths: &Paths, spec: &BackupImport) -> Result<String> {
         config = next;
         documents.extend(written.puts);
     }
+    // Who votes on changes and masters: those who are still candidates, and no set from before.
+    let voters = Voters::one(Voters::wanted(&config));
+    documents.insert(Voters::key(), json_text(&voters)?);
     let now = clock::now();
     let jobs = close_jobs(&mut documents, now);
     let numbers = last_job(&documents) + JOBS;

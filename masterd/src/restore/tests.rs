@@ -84,6 +84,7 @@ async fn cluster() -> (tempfile::TempDir, Paths) {
     second.name = "node2.example.com".parse_name();
     second.primary_ip = "192.0.2.2".into();
     second.secondary_ip = "192.0.2.2".into();
+    let node2 = second.uuid;
     let mut cluster = (*config.cluster).clone();
     cluster.candidate_certs.insert(second.uuid, "AA:BB".into());
     use crate::config::{Change, Object};
@@ -98,6 +99,7 @@ async fn cluster() -> (tempfile::TempDir, Paths) {
         (plan_key(JobId(8), 0), "{}".into()),
         (backup::epoch_key(), "17".into()),
         (Key::new(Space::Meta, "drained"), "true".into()),
+        (crate::replication::Voters::key(), format!("[[\"{}\", \"{node2}\"]]", config.master())),
         (Key::new(Space::Archive, "000000000005"), job(5, JobStatus::Success).1),
     ];
     state.commit(Commit { changes, puts, ..Commit::default() }).await.unwrap();
@@ -201,6 +203,9 @@ async fn the_machine_and_the_lost_ones_may_be_others() {
     assert_eq!(config.node("node1").unwrap().secondary_ip, "192.0.2.77");
     let lost = config.node("node2").unwrap();
     assert!(lost.offline && !lost.master_candidate);
+    // Nobody waits for its vote.
+    let voters = documents.iter().find(|(key, _)| *key == crate::replication::Voters::key());
+    assert_eq!(voters.unwrap().1, format!("[[\"{}\"]]", config.master()));
     assert_eq!(config.cluster.candidate_certs.len(), 1);
     // The next leadership has one more.
     assert_eq!(number(&documents, "epoch"), 99_999_999_998);
