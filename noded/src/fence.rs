@@ -128,6 +128,9 @@ impl Fence {
         let (file, text) = (self.alone_file.clone(), serde_json::to_string(&note));
         tokio::task::spawn_blocking(move || {
             let text = text.map_err(|e| Error::internal(e.to_string()))?;
+            if let Some(dir) = file.parent() {
+                durable::make_dir(dir)?;
+            }
             durable::write(&file, text.as_bytes(), 0o600)
         })
         .await

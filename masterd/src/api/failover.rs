@@ -1,7 +1,7 @@
 //! What concerns the leadership itself: taking it over, and how its copies are.
 
 use super::role::{FailoverEvent, FailoverRequest, Role};
-use crate::replication::{Copies, Safety};
+use crate::replication::Safety;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::rpc::master as pb;
@@ -109,36 +109,9 @@ pub fn replication(role: &Role, request: &pb::ReplicationRequest) -> Result<pb::
                 heard: *heard,
             })
             .collect(),
-        message: complaint(&copies, &names),
+        message: copies.complaint(&names),
         master,
         leads: true,
         store: "embedded".into(),
     })
-}
-
-/// What is wrong with the copies, and what to do; empty if nothing is.
-pub fn complaint(copies: &Copies, names: &dyn Fn(NodeId) -> String) -> String {
-    let away: Vec<String> = (copies.others.iter())
-        .filter(|(_, _, heard)| heard.is_none_or(|ago| ago >= crate::replication::LEASE))
-        .map(|(node, _, heard)| match heard {
-            Some(ago) => format!("{} (for {} s)", names(*node), ago / 1000),
-            None => format!("{} (not heard since this master began)", names(*node)),
-        })
-        .collect();
-    match copies.safety {
-        Safety::Waiting => format!(
-            "Changes wait: no majority of the master candidates answers. Away: {}. Bring them \
-             back, or, if they are down for good, say so: gnt-node modify --offline yes NODE",
-            away.join(", ")
-        ),
-        Safety::Alone { without } => format!(
-            "NOT REPLICATED: master candidate {} is away, so changes are kept on this node only and \
-             would be lost with it. Bring it back, or make another node a master candidate",
-            names(without)
-        ),
-        Safety::Single | Safety::Replicated if away.is_empty() => String::new(),
-        Safety::Single | Safety::Replicated => {
-            format!("Master candidates that are away: {}", away.join(", "))
-        }
-    }
 }

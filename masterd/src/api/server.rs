@@ -107,6 +107,7 @@ impl Api {
             jobs,
             locks: leading.engine.locks().list(),
             drained: leading.engine.is_drained(),
+            copies: leading.leadership.as_ref().map(|leadership| leadership.copies()),
         })
     }
 
@@ -123,7 +124,8 @@ impl Api {
         }
         let drained = state.get(crate::jobs::drain_key()).await?.is_some();
         let config = state.config();
-        Ok(World { config, seen: HashMap::new(), jobs, locks: vec![], drained })
+        let (seen, locks) = (HashMap::new(), vec![]);
+        Ok(World { config, seen, jobs, locks, drained, copies: None })
     }
 }
 

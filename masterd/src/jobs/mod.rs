@@ -34,6 +34,7 @@ pub use filters::check as check_filter;
 
 use crate::config::Config;
 use crate::nodes::{Joined, NodeView};
+use crate::replication::Copies;
 use locks::LockSet;
 use plan::Plan;
 use roost_proto::error::Result;
@@ -79,6 +80,11 @@ pub trait Hands: Send + Sync + 'static {
     /// Machines that have joined.
     fn joined(&self) -> Vec<Joined>;
 
+    /// How the copies of the state are; nothing if there can be none.
+    fn copies(&self) -> Option<Copies> {
+        None
+    }
+
     /// A job is over: nodes need not remember its steps.
     fn forget(&self, job: JobId);
 }
@@ -94,6 +100,8 @@ pub struct Facts {
     pub joined: Vec<Joined>,
     /// What earlier jobs could not clean up.
     pub debris: BTreeMap<String, plan::Debris>,
+    /// How the copies of the state are; nothing if there can be none.
+    pub copies: Option<Copies>,
 }
 
 /// Where identifiers and random numbers come from: an input of planning.

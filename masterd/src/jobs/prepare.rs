@@ -234,6 +234,7 @@ impl Engine {
             seen: self.0.hands.seen(),
             joined: self.0.hands.joined(),
             debris: self.debris(),
+            copies: self.0.hands.copies(),
         }
     }
 }

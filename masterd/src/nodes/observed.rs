@@ -6,6 +6,7 @@ use roost_proto::ids::NodeId;
 use roost_proto::node::{GuestReport, NodeReport, Observation, Outcome};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// The newest that is known of a node.
 #[derive(Clone, Debug, Default)]
@@ -22,27 +23,36 @@ pub struct NodeView {
 
 /// The views of all nodes. Cheap to clone; readers get a snapshot.
 #[derive(Clone, Debug, Default)]
-pub struct Observed(Arc<RwLock<HashMap<NodeId, Arc<NodeView>>>>);
+pub struct Observed(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    views: RwLock<HashMap<NodeId, Arc<NodeView>>>,
+    /// Counts nodes that began to answer.
+    came: watch::Sender<u64>,
+}
 
 impl Observed {
     /// All views.
     pub fn all(&self) -> HashMap<NodeId, Arc<NodeView>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.views.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One node's.
     pub fn node(&self, node: NodeId) -> Option<Arc<NodeView>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+        self.0.views.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
     fn change(&self, node: NodeId, change: impl FnOnce(&mut NodeView)) {
-        let mut views = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(views.entry(node).or_default()));
     }
 
     /// A node told something.
     pub fn apply(&self, node: NodeId, observation: Observation) {
+        let mut came = false;
         self.change(node, |view| {
+            came = !view.up;
             view.up = true;
             view.problem.clear();
             match observation {
@@ -57,6 +67,14 @@ impl Observed {
                 Observation::Node { node } => view.report = *node,
             }
         });
+        if came {
+            self.0.came.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Changes whenever a node begins to answer.
+    pub fn came(&self) -> watch::Receiver<u64> {
+        self.0.came.subscribe()
     }
 
     /// An action left a guest in a new state: known before any watcher is told.
@@ -84,7 +102,7 @@ impl Observed {
 
     /// A node is not in the cluster any more, or marked offline.
     pub fn forget(&self, node: NodeId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+        self.0.views.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
     }
 }
 

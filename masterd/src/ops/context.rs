@@ -4,6 +4,7 @@ use crate::config::{Change, Config, Object};
 use crate::jobs::PlanInput;
 use crate::jobs::plan::{Plan, Task};
 use crate::nodes::NodeView;
+use crate::replication::Copies;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Action, Answer, GuestReport, NodeReport, Question};
@@ -77,6 +78,11 @@ impl<'a, 'b> Context<'a, 'b> {
     /// What nodes reported by themselves some moments ago.
     pub fn seen(&self) -> &'b HashMap<NodeId, Arc<NodeView>> {
         &self.input.facts.seen
+    }
+
+    /// How the copies of the state are; nothing if there can be none.
+    pub fn copies(&self) -> Option<&'b Copies> {
+        self.input.facts.copies.as_ref()
     }
 
     /// A machine that has joined under this name.

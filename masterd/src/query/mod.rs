@@ -29,6 +29,7 @@ pub use instance::{Place, Status, console_dict, status};
 use crate::config::Config;
 use crate::jobs::locks::LockInfo;
 use crate::nodes::NodeView;
+use crate::replication::Copies;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::job::JobRecord;
@@ -48,6 +49,8 @@ pub struct World {
     pub locks: Vec<LockInfo>,
     /// The queue takes no new jobs.
     pub drained: bool,
+    /// How the copies of the state are, if this is the leader of some.
+    pub copies: Option<Copies>,
 }
 
 /// Answers a query. Errors: a name that does not exist (`unknown_entity`), a filter that does not

@@ -5,6 +5,7 @@ use super::hosted::{Hosted, names};
 use super::rows::Asked;
 use crate::config::Config;
 use crate::nodes::NodeView;
+use crate::replication::Copies;
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
@@ -33,6 +34,7 @@ pub(super) fn answer(
     let cx = Cx {
         config,
         seen: &world.seen,
+        copies: world.copies.as_ref(),
         storage: default_storage(&config.cluster),
         hosted: OnceCell::new(),
     };
@@ -44,6 +46,7 @@ pub(super) fn answer(
 struct Cx<'a> {
     config: &'a Config,
     seen: &'a HashMap<NodeId, Arc<NodeView>>,
+    copies: Option<&'a Copies>,
     /// Where new disks are made unless something else is said.
     storage: Option<&'a str>,
     hosted: OnceCell<Hosted<'a>>,
@@ -149,6 +152,12 @@ impl Row for NodeRow<'_> {
             F::NdParams => Cell::or_no_data(self.params().map(params_json)),
             F::CustomNdParams => Cell::new(params_json(n.ndparams.clone())),
             F::NdParam(name) => Cell::or_no_data(self.params().and_then(|mut p| p.remove(name))),
+            F::ConfigCopy => match self.cx.copies {
+                Some(copies) if n.uuid == master || copies.of(n.uuid).is_some() => {
+                    Cell::new(copies.tell(n.uuid))
+                }
+                _ => Cell::UNAVAILABLE,
+            },
             F::Accelerators => self.live(|report| serde_json::json!(report.hypervisors)),
             F::BootId => self.live(|report| report.boot_id.clone()),
             F::CpuNodes => self.live(|report| report.cpu_nodes),

@@ -29,7 +29,14 @@ pub fn world() -> World {
     data.instances.into_values().for_each(|o| add(Object::Instance(Box::new(o))));
     (config, _) = config.apply(&changes, 1_700_000_200.0).expect("it fits together");
     let config = Arc::new(config);
-    World { config, seen: HashMap::new(), jobs: vec![], locks: vec![], drained: false }
+    World {
+        config,
+        seen: HashMap::new(),
+        jobs: vec![],
+        locks: vec![],
+        drained: false,
+        copies: None,
+    }
 }
 
 /// Carries out changes.

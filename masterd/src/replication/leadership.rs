@@ -1,6 +1,6 @@
 //! A leadership at work: what was written goes to the copies, what they hold decides what counts.
 
-use super::leader::{Leader, Millis, Safety};
+use super::leader::{LEASE, Leader, Millis, Safety};
 use super::link;
 use super::peers::Peers;
 use super::replica::{Over, encode};
@@ -15,7 +15,7 @@ use roost_proto::node::AloneNote;
 use roost_proto::paths::Paths;
 use roost_proto::rpc::node as npb;
 use roost_proto::rpc::replica as pb;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a leader looks after itself, and the pause between two signs of life.
 pub const TICK: Duration = Duration::from_millis(500);
+/// Changes that a copy may lack without being told behind: they are on their way.
+const ON_THEIR_WAY: u64 = 200;
 /// How long a node may take to keep a note.
 const NOTE: Duration = Duration::from_secs(3);
 /// Bytes of the newest commits kept ready for copies; who lags more is served from the database.
@@ -45,6 +47,8 @@ pub struct Leadership {
     written: watch::Sender<Serial>,
     /// The writer was told not to write and waits to hear that it may.
     blocked: AtomicBool,
+    /// The nodes that promised to obey it when it began.
+    elected_by: BTreeSet<NodeId>,
     /// The round of the last note, and whether nodes may still have it that says "alone".
     note: Mutex<Note>,
 }
@@ -75,6 +79,53 @@ pub struct Copies {
     pub alone_since: u64,
 }
 
+impl Copies {
+    /// What a voter other than the leader holds, and milliseconds since it was heard.
+    pub fn of(&self, node: NodeId) -> Option<(Serial, Option<Millis>)> {
+        let found = self.others.iter().find(|(other, ..)| *other == node);
+        found.map(|(_, holds, heard)| (*holds, *heard))
+    }
+
+    /// In a few words; `leader` for whoever is no other voter.
+    pub fn tell(&self, node: NodeId) -> String {
+        match self.of(node) {
+            None => "leader".into(),
+            Some((_, None)) => "away since the master began".into(),
+            Some((_, Some(ago))) if ago >= LEASE => format!("away for {} s", ago / 1000),
+            Some((holds, _)) if self.counts.0 - holds.0.min(self.counts.0) > ON_THEIR_WAY => {
+                format!("{} changes behind", self.counts.0 - holds.0)
+            }
+            Some(_) => "level".into(),
+        }
+    }
+
+    /// What is wrong, and what to do; empty if nothing is. `name` names nodes.
+    pub fn complaint(&self, name: &dyn Fn(NodeId) -> String) -> String {
+        let is_away = |heard: &Option<Millis>| heard.is_none_or(|ago| ago >= LEASE);
+        let away: Vec<String> = (self.others.iter())
+            .filter(|(_, _, heard)| is_away(heard))
+            .map(|(node, ..)| format!("{} ({})", name(*node), self.tell(*node)))
+            .collect();
+        match self.safety {
+            Safety::Waiting => format!(
+                "Changes wait: no majority of the master candidates answers: {}. Bring them back, \
+                 or, if they are down for good, say so: gnt-node modify --offline=yes NODE",
+                away.join(", ")
+            ),
+            Safety::Alone { without } => format!(
+                "NOT REPLICATED: master candidate {} is away, so changes are kept on the master \
+                 only and would be lost with it. Bring it back, or make another node a master \
+                 candidate",
+                name(without)
+            ),
+            Safety::Single | Safety::Replicated if away.is_empty() => String::new(),
+            Safety::Single | Safety::Replicated => {
+                format!("Master candidates that do not answer: {}", away.join(", "))
+            }
+        }
+    }
+}
+
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -88,6 +139,7 @@ impl Leadership {
         paths: Paths,
         leader: Leader,
         note: Option<&AloneNote>,
+        elected_by: BTreeSet<NodeId>,
     ) -> Arc<Leadership> {
         let tip = state.config();
         let note = Note {
@@ -107,12 +159,18 @@ impl Leadership {
             recent: Mutex::default(),
             blocked: AtomicBool::new(false),
             note: Mutex::new(note),
+            elected_by,
         })
     }
 
     /// Its epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The nodes that promised to obey it when it began: who is missing did not answer.
+    pub fn elected_by(&self) -> &BTreeSet<NodeId> {
+        &self.elected_by
     }
 
     /// How the copies are.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   begins to lead ─► others: who has it? ─► down there ─► gone? ─► up here ─► here? ─► leads on
-//!                          5 s                30 s at most           30 s at most
+//!                        some s                30 s at most           30 s at most
 //! ```
 //!
 //! Whatever of this fails is a warning: a cluster without its address still works, and
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// A node that has not said by then whether it has the address is not waited for.
-const ASK: Duration = Duration::from_secs(5);
+const ASK: Duration = Duration::from_secs(2);
 /// How long the address may take to vanish elsewhere, and to appear here: Ganeti's time.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.

@@ -19,12 +19,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Runs until `shutdown`.
 pub async fn run(state: State, nodes: Nodes, shutdown: CancellationToken) {
     let mut serial = state.serial();
+    let mut came = nodes.observed().came();
     let mut sent: HashMap<NodeId, BTreeMap<String, String>> = HashMap::new();
     // No job has number 0; with the epoch no copy is ever taken for an earlier one.
     let epoch = usize::try_from(nodes.epoch().0).unwrap_or(usize::MAX);
     let mut round = 0;
     loop {
         serial.mark_unchanged();
+        came.mark_unchanged();
         let config = state.config();
         let values = config.ssconf();
         sent.retain(|node, _| nodes.observed().node(*node).is_some_and(|view| view.up));
@@ -61,6 +63,7 @@ pub async fn run(state: State, nodes: Nodes, shutdown: CancellationToken) {
                 if changed.is_err() { return }
                 tokio::time::sleep(SETTLE).await;
             }
+            _ = came.changed() => {}
             () = tokio::time::sleep(AGAIN) => {}
         }
     }

@@ -38,6 +38,7 @@ fields! {
         MemoryTotal: "mtotal", "MTotal", Unit, [Live], "Memory, in all";
         MemoryNode: "mnode", "MNode", Unit, [Live], "Memory that the node's own system uses";
         MemoryFree: "mfree", "MFree", Unit, [Live], "Memory for instances, available";
+        ConfigCopy: "config_copy", "ConfigCopy", Text, [], "Its copy of the configuration: leader, level, how many changes it lacks, or since when it has not been heard";
         Accelerators: "accelerators", "Accelerators", Other, [Live], "By hypervisor: what guests run with on this node, why, and with which versions";
         HvState: "hv_state", "HypervisorState", Other, [], "State of the hypervisors";
         DiskState: "disk_state", "DiskState", Other, [], "State of the disks";

@@ -7,6 +7,7 @@ use crate::jobs::locks::LockSet;
 use crate::jobs::plan::Plan;
 use crate::ops::node::pool;
 use crate::ops::{Context, Operate};
+use crate::replication::Safety;
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::Result;
 use roost_proto::ids::{DiskId, NodeId};
@@ -38,6 +39,7 @@ impl Operate for ClusterVerifyConfig {
         findings.heading("Verifying cluster config");
         cluster(&mut findings, config);
         candidates(&mut findings, config);
+        copies(&mut findings, cx);
         debris(&mut findings, cx);
         findings.heading("Verifying cluster certificate files");
         certificates::cluster(&mut findings, cx, now);
@@ -138,6 +140,25 @@ fn candidates(findings: &mut Findings<'_>, config: &Config) {
              --master-candidate=no'",
             pool.now
         ));
+    }
+}
+
+/// The copies of the state on the other master candidates.
+fn copies(findings: &mut Findings<'_>, cx: &Context<'_, '_>) {
+    let (config, Some(copies)) = (cx.config(), cx.copies()) else { return };
+    if matches!(copies.safety, Safety::Waiting | Safety::Alone { .. }) {
+        let text = copies.complaint(&|node| config.node_name(node));
+        findings.error(findings::ECLUSTERCFG, "", text);
+    }
+    for (node, ..) in &copies.others {
+        let told = copies.tell(*node);
+        if told != "level" {
+            let text = format!(
+                "its copy of the configuration is {told}; it catches up by itself when its masterd \
+                 can be reached"
+            );
+            findings.error(findings::ENODEFILECHECK, &config.node_name(*node), text);
+        }
     }
 }
 
