@@ -5,6 +5,10 @@ use super::error::{Error, Result};
 use super::layout::{CLUSTER, node_name};
 use super::node::Node;
 use super::{Lab, state::Hypervisor};
+use std::time::{Duration, Instant};
+
+/// How long the first copies of the state may take.
+const COPIES: Duration = Duration::from_secs(30);
 
 /// `gnt-cluster init` on the first node, then every other node joins. Nodes that are members
 /// already are left alone.
@@ -24,7 +28,25 @@ pub fn init(lab: &Lab) -> Result<()> {
             join(&master, &node)?;
         }
     }
-    Ok(())
+    wait_for_copies(&master)
+}
+
+/// Until every master candidate has its copy of the state: from then on any node may fail.
+fn wait_for_copies(master: &Node<'_>) -> Result<()> {
+    let list = ["gnt-node", "list", "--no-headers", "-o", "config_copy"].map(str::to_owned);
+    let end = Instant::now() + COPIES;
+    loop {
+        // Where another node is the master by now, this is none of our business.
+        let Ok(said) = check(master, &list) else { return Ok(()) };
+        if !said.lines().any(|line| line.contains("away") || line.contains("behind")) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            let text = format!("copies of the state are not level after {COPIES:?}:\n{said}");
+            return Err(Error::Invalid(text));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// The command that makes the cluster.
