@@ -1,8 +1,8 @@
 //! Commits to a real etcd, with everything that can go wrong between it and us.
 
-use super::EtcdStore;
 use super::connection::Etcd;
 use super::testing::{Server, cluster, leading, program, runtime};
+use super::{Campaign, Candidate, EtcdStore};
 use crate::store::{Batch, Contents, Key, Since, Space, Store, StoreError, conformance};
 use nix::sys::signal::Signal;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -346,4 +346,56 @@ fn secrets_are_asked_for_and_used() {
     assert!(refused(&wrong).contains("check user and password_file"), "{}", refused(&wrong));
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(Etcd::new(&settings).unwrap_err().message.contains("chmod 600"));
+}
+
+#[test]
+fn members_that_freeze_one_after_the_other_lose_and_double_nothing() {
+    let Some(servers) = Server::start_three() else { return };
+    let runtime = runtime();
+    let settings = EtcdSettings {
+        endpoints: servers.each_ref().map(|server| server.url.clone()).into(),
+        // etcd needs seconds to choose another leader of its own.
+        ttl: 30,
+        ..servers[0].settings()
+    };
+    let etcd = Etcd::new(&settings).unwrap();
+    let node = cluster().0.into();
+    let candidate = Candidate { node, name: "node1".into() };
+    let campaign = Campaign::new(etcd.clone(), cluster(), candidate, settings.ttl);
+    let leadership = runtime.block_on(campaign.win()).unwrap();
+    let mut store = EtcdStore::new(runtime.handle().clone(), etcd, cluster());
+    store.lead(leadership.guard());
+    store.create().unwrap();
+
+    let (told, heard) = std::sync::mpsc::channel();
+    let enough = Arc::new(AtomicBool::new(false));
+    let stop = enough.clone();
+    let writer = std::thread::spawn(move || {
+        let mut acknowledged = Vec::new();
+        while !stop.load(Ordering::SeqCst) {
+            let batch = put("a", &format!("commit {}", acknowledged.len()));
+            let serial = store.commit(Epoch(1), std::slice::from_ref(&batch)).unwrap();
+            acknowledged.push((serial, batch));
+            told.send(()).unwrap();
+        }
+        (store, acknowledged)
+    });
+    let some_more = || (0..20).for_each(|_| heard.recv().unwrap());
+    some_more();
+    for server in servers.iter().chain(&servers[..1]) {
+        server.signal(Signal::SIGSTOP);
+        heard.try_iter().for_each(drop);
+        some_more();
+        server.signal(Signal::SIGCONT);
+        some_more();
+    }
+    enough.store(true, Ordering::SeqCst);
+    let (mut store, acknowledged) = writer.join().unwrap();
+    let last = acknowledged.last().unwrap().0;
+    assert_eq!(last.0, acknowledged.len() as u64, "each commit has one serial");
+    assert_eq!(store.load().unwrap().serial, last);
+    match store.since(Serial(1)).unwrap() {
+        Since::Tail(tail) => assert_eq!(tail, acknowledged[1..]),
+        Since::Snapshot(_) => panic!("the tail is there"),
+    }
 }

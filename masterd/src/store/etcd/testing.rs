@@ -13,9 +13,27 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
+/// What a member is to be.
+struct Plan {
+    name: &'static str,
+    client: String,
+    peer: String,
+}
+
+impl Plan {
+    fn new(scheme: &str, name: &'static str) -> Plan {
+        let client = format!("{scheme}://127.0.0.1:{}", free_port());
+        Plan { name, client, peer: format!("http://127.0.0.1:{}", free_port()) }
+    }
+
+    fn peer_of(&self) -> String {
+        format!("{}={}", self.name, self.peer)
+    }
+}
+
 /// One member; killed when dropped.
 pub struct Server {
-    child: Child,
+    child: std::sync::Mutex<Child>,
     pub url: String,
     _dir: tempfile::TempDir,
 }
@@ -47,6 +65,33 @@ impl Server {
 
     /// With more options; `scheme` is that of clients.
     pub fn start_with(scheme: &str, options: &[&str]) -> Option<Server> {
+        // Somebody may take a port before etcd does.
+        for _ in 0..5 {
+            let plan = Plan::new(scheme, "m1");
+            let server = Server::spawn(&plan, &plan.peer_of(), options)?;
+            if server.answers() {
+                return Some(server);
+            }
+        }
+        panic!("etcd ends as soon as it is started");
+    }
+
+    /// Three members of one cluster.
+    pub fn start_three() -> Option<[Server; 3]> {
+        for _ in 0..5 {
+            let plans = ["m1", "m2", "m3"].map(|name| Plan::new("http", name));
+            let everybody = plans.each_ref().map(Plan::peer_of).join(",");
+            let [one, two, three] =
+                plans.each_ref().map(|plan| Server::spawn(plan, &everybody, &[]));
+            let servers = [one?, two?, three?];
+            if servers.iter().all(Server::answers) {
+                return Some(servers);
+            }
+        }
+        panic!("etcd ends as soon as it is started");
+    }
+
+    fn spawn(plan: &Plan, everybody: &str, options: &[&str]) -> Option<Server> {
         let program = program("etcd")?;
         // In memory where there is a place for it: these tests are not about the disk.
         let memory = Path::new("/dev/shm");
@@ -55,30 +100,31 @@ impl Server {
         } else {
             tempfile::tempdir().unwrap()
         };
-        // Somebody may take a port before etcd does.
-        for _ in 0..5 {
-            let url = format!("{scheme}://127.0.0.1:{}", free_port());
-            let peer = format!("http://127.0.0.1:{}", free_port());
-            let log = std::fs::File::create(dir.path().join("log")).unwrap();
-            let mut etcd = command(&program);
-            etcd.arg("--data-dir").arg(dir.path().join("data"));
-            etcd.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
-            etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-            etcd.args(["--initial-cluster", &format!("default={peer}"), "--log-level", "warn"]);
-            etcd.args(options).env_clear();
-            etcd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-            let mut child = etcd.spawn().unwrap();
-            let port = url.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
-            let start = Instant::now();
-            while child.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Some(Server { child, url, _dir: dir });
-                }
-                assert!(start.elapsed() < Duration::from_secs(60), "etcd does not start");
-                std::thread::sleep(Duration::from_millis(20));
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let Plan { name, client, peer } = plan;
+        let mut etcd = command(&program);
+        etcd.arg("--data-dir").arg(dir.path().join("data"));
+        etcd.args(["--listen-client-urls", client, "--advertise-client-urls", client]);
+        etcd.args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
+        etcd.args(["--name", name, "--initial-cluster", everybody, "--log-level", "warn"]);
+        etcd.args(options).env_clear();
+        etcd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = std::sync::Mutex::new(etcd.spawn().unwrap());
+        Some(Server { child, url: client.clone(), _dir: dir })
+    }
+
+    /// Waits until it takes connections; false: it has ended.
+    fn answers(&self) -> bool {
+        let port = self.url.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+        let start = Instant::now();
+        while self.child.lock().unwrap().try_wait().unwrap().is_none() {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return true;
             }
+            assert!(start.elapsed() < Duration::from_secs(60), "etcd does not start");
+            std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("etcd ends: {}", std::fs::read_to_string(dir.path().join("log")).unwrap());
+        false
     }
 
     /// How to reach it without secrets.
@@ -92,7 +138,8 @@ impl Server {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        let id = self.child.lock().unwrap().id();
+        kill(Pid::from_raw(id as i32), signal).unwrap();
     }
 
     /// Runs `etcdctl` against it. `None` where it is not installed.
@@ -107,8 +154,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        let mut child = self.child.lock().unwrap();
+        child.kill().ok();
+        child.wait().ok();
     }
 }
 
