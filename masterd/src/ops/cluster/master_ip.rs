@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
 use roost_proto::error::Result;
-#[cfg(test)]
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Action, MasterIp, Question};
 use roost_proto::objects::Cluster;
@@ -22,6 +21,13 @@ pub fn up(config: &Config, cluster: &Cluster) -> Result<Step> {
 pub fn down(config: &Config, cluster: &Cluster) -> Result<Step> {
     let action = Action::MasterIpDown { address: of(config, cluster)? };
     Ok(Step::new("deactivating the master IP", Task::on(cluster.master_node, action)))
+}
+
+/// Another node gives it up: once it was the master.
+pub fn down_on(config: &Config, node: NodeId) -> Result<Step> {
+    let action = Action::MasterIpDown { address: of(config, &config.cluster)? };
+    let name = format!("taking the master IP off node {}", config.node_name(node));
+    Ok(Step::new(name, Task::on(node, action)))
 }
 
 fn up_task(config: &Config, cluster: &Cluster) -> Result<Task> {
