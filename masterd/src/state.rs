@@ -535,3 +535,7 @@ fn prepare(config: &Config, commit: Commit, now: f64) -> Result<(Option<Config>,
     batch.deletes.extend(commit.deletes);
     Ok((Some(next), batch))
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
