@@ -109,5 +109,10 @@ async fn measure(quick: bool) -> Result<()> {
     let rate = bench.noop_jobs(jobs, 64).await?;
     figure("no-op jobs with 20,000 instances", rate, "jobs/s");
     figure("masterd memory, 20,000 instances", rss("masterd")?, "MiB");
+    bench.archive().await?;
+    let list = command(&["gnt-job", "list"], 11)?;
+    figure("gnt-job list, more than 25,000 archived jobs", list, "ms");
+    let all = command(&["gnt-job", "list", "--archived"], 3)?;
+    figure("gnt-job list --archived, more than 25,000", all, "ms");
     Ok(())
 }
