@@ -358,3 +358,34 @@ fn now() -> u64 {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(until: u64) -> Guard {
+        let until = Arc::new(AtomicU64::new(until));
+        Guard { revision: 1, lost: CancellationToken::new(), until }
+    }
+
+    #[test]
+    fn a_late_sign_of_life_revives_nothing() {
+        // As after the process was frozen: the sign of life arrives, but its time was over.
+        let frozen = guard(now().saturating_sub(1));
+        frozen.extend(now(), 60_000);
+        assert!(frozen.lost.is_cancelled() && !frozen.holds());
+
+        let alive = guard(now() + 60_000);
+        alive.extend(now(), 120_000);
+        assert!(alive.holds() && alive.left() > Duration::from_secs(90));
+    }
+
+    #[tokio::test]
+    async fn the_clock_ends_a_leadership_without_any_answer() {
+        let guard = guard(now() + 50);
+        let begun = clock::since_boot();
+        watch_clock(guard.clone(), Duration::from_millis(10)).await;
+        assert!(guard.lost.is_cancelled());
+        assert!(clock::since_boot() - begun >= Duration::from_millis(49));
+    }
+}
