@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 use roost_proto::error::{Error, ErrorKind};
 use roost_proto::ids::JobId;
 use roost_proto::paths::Paths;
+use roost_proto::protocol;
 use roost_proto::query::{Filter, QueryResponse, Resource};
 use roost_proto::rpc::master::master_client::MasterClient;
 use roost_proto::rpc::master::{
@@ -22,16 +23,29 @@ use serde_json::Value;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::PathBuf;
 use tokio::net::UnixStream;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 /// A query of 20,000 instances with all fields is some tens of megabytes.
 const LARGEST_MESSAGE: usize = 512 << 20;
 
+/// Tells masterd which version of its protocol we speak.
+#[derive(Clone, Copy, Debug)]
+struct Tell;
+
+impl Interceptor for Tell {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(protocol::HEADER, protocol::MASTER.version.into());
+        Ok(request)
+    }
+}
+
 /// A connection to masterd.
 #[derive(Clone, Debug)]
 pub struct Client {
-    rpc: MasterClient<Channel>,
+    rpc: MasterClient<InterceptedService<Channel, Tell>>,
 }
 
 /// A job's changes, as they come.
@@ -62,7 +76,7 @@ impl Client {
             .connect_with_connector(connector)
             .await
             .map_err(|_| no_connection(paths, IoErrorKind::ConnectionRefused))?;
-        let rpc = MasterClient::new(channel)
+        let rpc = MasterClient::with_interceptor(channel, Tell)
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
         Ok(Client { rpc })

@@ -32,6 +32,8 @@ pub struct Protocol {
 pub const NODE: Protocol = Protocol { name: "node", version: 1 };
 /// Clients and masterd: `master.proto`.
 pub const MASTER: Protocol = Protocol { name: "master", version: 1 };
+/// The header in which clients of masterd tell their version: their requests have no common part.
+pub const HEADER: &str = "roost-protocol";
 /// masterd and masterd: `replica.proto`.
 pub const REPLICA: Protocol = Protocol { name: "replica", version: 1 };
 

@@ -9,6 +9,7 @@ use crate::state::State;
 use crate::store::Space;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::Paths;
+use roost_proto::protocol;
 use roost_proto::query::{Filter, Resource};
 use roost_proto::rpc::master as pb;
 use roost_proto::rpc::master::master_server::{Master, MasterServer};
@@ -55,6 +56,9 @@ pub async fn serve(api: Api, paths: &Paths, shutdown: CancellationToken) -> Resu
     let service = MasterServer::new(api).max_decoding_message_size(REQUEST_LIMIT);
     let own_paths = paths.clone();
     let service = InterceptedService::new(service, move |mut request: Request<()>| {
+        let told = request.metadata().get(protocol::HEADER).and_then(|text| text.to_str().ok());
+        let version = told.and_then(|text| text.parse().ok()).unwrap_or(0);
+        protocol::MASTER.meet(version, "the client").map_err(|e| to_status(&e))?;
         request.extensions_mut().insert(own_paths.clone());
         Ok(request)
     });
