@@ -1153,3 +1153,42 @@ fn opportunistic_locking_takes_what_is_free() {
     });
     agree(&site);
 }
+
+#[test]
+fn who_cannot_commit_any_more_undoes_nothing() {
+    let site = Site::new();
+    let faults = Faults { hold: Some(1), ..Faults::default() };
+    site.run(faults, async |master| {
+        let job = master.submit(&[create("web")]).await;
+        master.hands.gate.reached(1).await;
+        // The writer is gone, as when another master leads.
+        master.ledger.entries().watcher = Some(Box::new(|_| panic!("deposed, for this test")));
+        master.hands.gate.open();
+        let error = master.state.commit(Commit::default()).await.expect_err("nobody writes");
+        assert!(!matches!(error, roost_masterd::state::CommitError::Store(_)), "{error}");
+        calm().await;
+        assert!(master.hands.calls().iter().all(|call| !call.id.undo));
+        assert_eq!(master.job(job).status(), JobStatus::Running, "nobody hears of an end");
+    });
+    // Whoever leads next goes on with it.
+    work(&site, async |master| {
+        assert_eq!(master.end(JobId(1)).await, JobStatus::Success);
+        master.settle().await;
+    });
+    agree(&site);
+}
+
+#[test]
+fn a_full_queue_takes_no_more() {
+    work(&Site::new(), async |master| {
+        change(master, add_rule(1, json!({"action": "PAUSE"}))).await;
+        let op = || vec![OpInput::from_json(&delay()).expect("a good opcode")];
+        let jobs = master.engine.submit((0..5_000).map(|_| op()).collect(), false).await;
+        assert!(jobs.iter().all(Result::is_ok));
+        let error = master.try_submit(&[delay()]).await.expect_err("one too many");
+        assert_eq!(error.kind, ErrorKind::JobQueueFull);
+        assert!(error.message.starts_with("Job queue is full"), "{error}");
+        assert!(master.engine.cancel(JobId(17), false).await.expect("it can be stored").done);
+        master.submit(&[delay()]).await;
+    });
+}

@@ -73,3 +73,33 @@ fn jobs_on_different_instances_overlap() {
     assert_eq!(c.instances().len(), 3);
     c.verify();
 }
+
+#[test]
+fn rules_hold_jobs_killing_ends_them_and_archived_ones_are_listed() {
+    let c = Cluster::fake("t-rules");
+    let rule = c.ok("gnt-filter add --action=PAUSE --reason=busy \
+         --predicates='[[\"opcode\", [\"=\", \"OP_ID\", \"OP_TEST_DELAY\"]]]'");
+    let rule = rule.trim();
+    let held = c.submit("gnt-debug delay 0.1");
+    c.ok("gnt-instance add -t diskless -o noop -n node2 --no-start one");
+    assert_eq!(c.job(held), "queued");
+    assert!(c.ok(&format!("gnt-filter info {rule}")).contains("Action: PAUSE"));
+    c.ok(&format!("gnt-filter replace --action=REJECT {rule}"));
+    c.wait_job(held, "canceled");
+    c.ok(&format!("gnt-filter delete {rule}"));
+    assert_eq!(c.ok("gnt-filter list --no-headers").trim(), "");
+
+    let hanging = c.submit("gnt-debug delay --no-master -n node2 600");
+    c.wait_job(hanging, "running");
+    c.ok(&format!("gnt-job cancel --kill --yes-do-it {hanging}"));
+    c.wait_job(hanging, "canceled");
+
+    c.ok("gnt-job autoarchive all");
+    assert_eq!(c.ok("gnt-job list --no-headers").trim(), "");
+    let all = c.ok("gnt-job list --archived --no-headers -o id,archived");
+    let first: Vec<_> = all.lines().map(|line| line.split_whitespace().collect()).collect();
+    let wanted: Vec<_> = (1..=hanging).map(|id| vec![id.to_string(), "Y".to_owned()]).collect();
+    assert_eq!(first, wanted);
+    let out = c.run(&format!("gnt-job cancel {hanging}"));
+    assert!(out.stdout.contains("status canceled"), "{}", out.stdout);
+}
