@@ -4,10 +4,15 @@ use crate::api::{self, Api, Role};
 use crate::jobs::Engine;
 use crate::replication::Over;
 use crate::role::embedded::{self, Embedded};
+use crate::role::etcd::WithEtcd;
+use crate::state::State;
+use crate::store::settings;
 use crate::tls::Tls;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::{Identity, Paths};
+use roost_proto::store::StoreSettings;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -40,36 +45,51 @@ pub async fn run(
         .map_err(|_| Error::environment(format!("'{}' is not an address", identity.address)))?;
     let tls = Tls::read(paths)?;
     let over = Over::default();
-    let state = embedded::open_copy(paths)?;
-    if let Some(state) = &state
-        && state.config().cluster.uuid != identity.cluster
-    {
-        return Err(Error::environment(format!(
-            "The database is of cluster {}, but this node belongs to cluster {}",
-            state.config().cluster.uuid,
-            identity.cluster
-        )));
-    }
-    let replica = embedded::replica(paths, &tls, &identity, state.clone(), over.clone())?;
-    let (wanted, failovers) = mpsc::channel(1);
-    let role = Role::new(identity.node, state, Some(replica.clone()), wanted);
     let stop = shutdown.child_token();
-    let embedded = Embedded {
-        paths: paths.clone(),
-        tls: tls.clone(),
-        role: role.clone(),
-        replica,
-        alone_after: u64::try_from(alone_after.as_millis()).unwrap_or(u64::MAX),
+    let (wanted, failovers) = mpsc::channel(1);
+    let (role, work) = match settings::load(paths)? {
+        StoreSettings::Embedded => {
+            let state = embedded::open_copy(paths)?;
+            check_cluster(state.as_ref(), &identity)?;
+            let replica = embedded::replica(paths, &tls, &identity, state.clone(), over.clone())?;
+            let role = Role::new(identity.node, state, Some(replica.clone()), wanted);
+            let embedded = Embedded {
+                paths: paths.clone(),
+                tls: tls.clone(),
+                role: role.clone(),
+                replica,
+                alone_after: u64::try_from(alone_after.as_millis()).unwrap_or(u64::MAX),
+            };
+            let work: Work = Box::pin(embedded.run(failovers, stop.clone()));
+            (role, work)
+        }
+        StoreSettings::Etcd(settings) => {
+            let role = Role::new(identity.node, None, None, wanted);
+            let etcd = WithEtcd {
+                paths: paths.clone(),
+                tls: tls.clone(),
+                role: role.clone(),
+                identity: identity.clone(),
+                settings,
+                over: over.clone(),
+            };
+            let work: Work = Box::pin(etcd.run(failovers, stop.clone()));
+            (role, work)
+        }
     };
     let api = Api { role: role.clone() };
     let ended = tokio::select! {
-        ended = embedded.run(failovers, stop.clone()) => ended.map(|engine| (engine, Ended::Stopped)),
+        ended = work => ended.map(|engine| (engine, Ended::Stopped)),
         served = api::serve(api, paths, stop.clone()) => served.map(|()| (None, Ended::Stopped)),
         served = api::serve_port(role.clone(), &tls, address, stop.clone()) => {
             served.map(|()| (None, Ended::Stopped))
         }
         why = over.wait() => {
             tracing::warn!(%why, "starting over");
+            return Ok(Ended::StartOver);
+        }
+        () = told_of_a_store(paths, &role) => {
+            tracing::info!("the master has told where the state is: starting over");
             return Ok(Ended::StartOver);
         }
     };
@@ -80,6 +100,32 @@ pub async fn run(
         stop_jobs(&engine).await;
     }
     Ok(ended)
+}
+
+/// What decides who leads, at work; ends with the engine, if it led.
+type Work = Pin<Box<dyn Future<Output = Result<Option<Engine>>> + Send>>;
+
+/// The database must be this cluster's.
+fn check_cluster(state: Option<&State>, identity: &Identity) -> Result<()> {
+    let found = state.map(|state| state.config().cluster.uuid);
+    match found.filter(|found| *found != identity.cluster) {
+        None => Ok(()),
+        Some(found) => Err(Error::environment(format!(
+            "The database is of cluster {found}, but this node belongs to cluster {}",
+            identity.cluster
+        ))),
+    }
+}
+
+/// A machine without a copy waits for one; the master may tell it of an etcd cluster instead.
+async fn told_of_a_store(paths: &Paths, role: &Role) {
+    let file = settings::file(paths);
+    if role.replica().is_none_or(|replica| replica.state().is_some()) || file.exists() {
+        return std::future::pending().await;
+    }
+    while !file.exists() {
+        tokio::time::sleep(JOINED).await;
+    }
 }
 
 /// Jobs at work go on at the next start. One that waits for a majority would wait here, too.

@@ -103,6 +103,7 @@ enum Request {
     Lead(Epoch, Arc<dyn Quorum>, Reply<Result<Vec<(Key, String)>, StoreError>>),
     Append(Vec<Entry>, Serial, Reply<Result<Position, AppendError>>),
     End(Reply<Result<(Position, Voters), StoreError>>),
+    Refresh(Reply<Result<(), AppendError>>),
     Written(Reply<Result<Arc<Config>, StoreError>>),
     Entries(Serial, usize, Reply<Result<Option<Vec<Entry>>, StoreError>>),
     EpochOf(Serial, Reply<Result<Option<Epoch>, StoreError>>),
@@ -216,6 +217,11 @@ impl State {
     /// Where the log ends, counted or not, and who has a say about it.
     pub async fn end(&self) -> Result<(Position, Voters), Error> {
         self.ask(Request::End).await
+    }
+
+    /// Takes what others committed to a store that is shared.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.ask(Request::Refresh).await
     }
 
     /// The newest configuration that is written, counted or not.
@@ -346,6 +352,9 @@ impl Writer {
                     None => Ok(Position { epoch: Epoch(0), serial: self.config.serial }),
                 };
                 reply.send(end.map(|end| (end, self.voters.clone()))).ok();
+            }
+            Request::Refresh(reply) => {
+                reply.send(self.refresh()).ok();
             }
             Request::Written(reply) => {
                 reply.send(Ok(self.config.clone())).ok();
@@ -494,6 +503,28 @@ impl Writer {
                 self.voters = before;
             }
         }
+    }
+
+    /// What is in a shared store counts.
+    fn refresh(&mut self) -> Result<(), AppendError> {
+        if self.leading.is_some() {
+            return Err(AppendError::Leading);
+        }
+        let mut next = (*self.config).clone();
+        match self.store.since(next.serial)? {
+            Since::Snapshot(contents) => next = Config::load(&contents)?,
+            Since::Tail(tail) => {
+                for (serial, batch) in tail {
+                    next = next.replay(serial, &batch)?;
+                }
+            }
+        }
+        let end = next.serial;
+        self.config = Arc::new(next);
+        let config = self.config.clone();
+        self.pending.push_back(Pending { end, config, replies: vec![] });
+        self.publish(end);
+        Ok(())
     }
 
     fn append(&mut self, entries: &[Entry], counts: Serial) -> Result<Position, AppendError> {

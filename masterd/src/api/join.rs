@@ -120,7 +120,7 @@ impl Door {
             Ok(known) => known.uuid,
             Err(_) => NodeId(uuid::Uuid::new_v4()),
         };
-        let authority = Authority::load(state).await?;
+        let authority = Authority::load(&state).await?;
         let certificate = authority.sign(node, &request.csr)?;
         let joined = Joined {
             name: token.name.to_string(),
@@ -128,7 +128,7 @@ impl Door {
             address: token.address.clone(),
             fingerprint: pki::fingerprint(&certificate)?,
         };
-        nodes.add(state, joined).await?;
+        nodes.add(&state, joined).await?;
         tracing::info!(node = %token.name, address = token.address, "a node has joined");
         Ok(pb::JoinReply {
             certificate,

@@ -6,7 +6,7 @@ use crate::nodes::{JoinedNodes, Nodes};
 use crate::replication::{Leadership, Replica};
 use crate::state::State;
 use roost_proto::error::{Error, Result};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ pub struct Role(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    state: Option<State>,
+    state: RwLock<Option<State>>,
     replica: Option<Replica>,
     leading: OnceLock<Leading>,
     began: CancellationToken,
@@ -69,7 +69,7 @@ impl Role {
     ) -> Role {
         let waiting = Mutex::new("it was just started".into());
         Role(Arc::new(Inner {
-            state,
+            state: RwLock::new(state),
             replica,
             leading: OnceLock::new(),
             began: CancellationToken::new(),
@@ -107,17 +107,27 @@ impl Role {
 
     /// The configuration says that this node is the master.
     pub fn is_master_by_config(&self) -> bool {
-        self.0.state.as_ref().is_some_and(|state| state.config().master() == self.0.me)
+        self.state().is_ok_and(|state| state.config().master() == self.0.me)
     }
 
     /// This machine's copy, or the leader's state. Errors: there is none.
-    pub fn state(&self) -> Result<&State> {
-        self.0.state.as_ref().ok_or_else(|| {
-            Error::wrong_state(
+    pub fn state(&self) -> Result<State> {
+        let state = self.0.state.read().unwrap_or_else(PoisonError::into_inner).clone();
+        state.ok_or_else(|| match self.0.replica {
+            Some(_) => Error::wrong_state(
                 "This node has no copy of the cluster's configuration: it is not a master \
                  candidate; run this on the master",
-            )
+            ),
+            None => {
+                let why = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                Error::environment(format!("The configuration cannot be read: {why}"))
+            }
         })
+    }
+
+    /// The state is this from now on.
+    pub fn set_state(&self, state: State) {
+        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Some(state);
     }
 
     /// The serving side of this machine's copy.
@@ -132,11 +142,9 @@ impl Role {
 
     /// Ganeti's words for a command on the wrong node.
     fn not_master(&self) -> Error {
-        let Ok(state) = self.state() else {
-            return Error::wrong_state(
-                "This is not the master node, and it has no copy of the configuration; \
-                 'gnt-cluster getmaster' names the master",
-            );
+        let state = match self.state() {
+            Ok(state) => state,
+            Err(error) => return error,
         };
         let config = state.config();
         if self.is_master_by_config() {

@@ -74,7 +74,7 @@ impl Api {
         self.role.leading_soon().await.map_err(|e| to_status(&e))
     }
 
-    fn state(&self) -> std::result::Result<&State, Status> {
+    fn state(&self) -> std::result::Result<State, Status> {
         self.role.state().map_err(|e| to_status(&e))
     }
 
@@ -293,7 +293,7 @@ impl Master for Api {
     ) -> Reply<Self::WatchConfigStream> {
         // The whole configuration has private parameters in it.
         peer::administrator(&request)?;
-        Ok(Response::new(watch_config::follow(self.state()?.clone(), request.into_inner().from)))
+        Ok(Response::new(watch_config::follow(self.state()?, request.into_inner().from)))
     }
 
     async fn create_join_token(&self, request: Request<pb::TokenRequest>) -> Reply<pb::TokenReply> {
@@ -329,7 +329,7 @@ impl Master for Api {
             let content = String::from_utf8(request.content)
                 .map_err(|_| Error::wrong_input(format!("The {} is not text", file.describe())))?;
             secrets::check(file, &content)?;
-            let versions = secrets::store(self.role.state()?, &[(file, content)].into()).await?;
+            let versions = secrets::store(&self.role.state()?, &[(file, content)].into()).await?;
             Ok(versions.into_values().next().unwrap_or_default())
         };
         let stored = work.await.map_err(|e: Error| to_status(&e))?;
@@ -349,7 +349,7 @@ impl Master for Api {
             .get::<Paths>()
             .cloned()
             .ok_or_else(|| Status::internal("the request does not say where files are"))?;
-        let stream = backup::export(self.state()?, &paths, request.get_ref()).await;
+        let stream = backup::export(&self.state()?, &paths, request.get_ref()).await;
         stream.map(Response::new).map_err(|e| to_status(&e))
     }
 

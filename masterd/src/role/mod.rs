@@ -7,10 +7,13 @@
 //!              └─ is not ──► follows ──► the operator wants it (failover) ──► asks the others ──► leads
 //! ```
 //!
+//! With the state in etcd the lease decides instead of the operator: [`etcd`].
+//!
 //! Leading begins once in a process: a masterd that is deposed starts over with nothing in memory,
 //! so nothing of its leadership can act after it.
 
 pub mod embedded;
+pub mod etcd;
 pub mod lead;
 pub mod master_ip;
 

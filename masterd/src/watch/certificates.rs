@@ -35,7 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is looked at.
 const AGAIN: Duration = Duration::from_secs(5);
-/// A node whose renewal was tried is let be for this long, seconds.
+/// A node whose renewal was tried is let be for this long, seconds; less where certificates are
+/// short-lived.
 const PAUSE: f64 = 60.0;
 /// Steps of ours have numbers far above those of the other reconciler's.
 const FIRST_ROUND: usize = 1 << 30;
@@ -143,7 +144,8 @@ impl Watcher {
             let version = version.clone();
             self.copy(&config, node, CryptoAction::Write { file, version, content: None }).await;
         }
-        self.tried.retain(|_, then| now - *then < PAUSE);
+        let pause = PAUSE.min(authority::lifetime().as_secs_f64() / 10.0);
+        self.tried.retain(|_, then| now - *then < pause);
         todo.renew.retain(|node| !self.tried.contains_key(node));
         if !todo.renew.is_empty() {
             self.tried.extend(todo.renew.iter().map(|node| (*node, now)));

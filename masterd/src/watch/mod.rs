@@ -6,3 +6,4 @@
 
 pub mod certificates;
 pub mod ssconf;
+pub mod store_settings;
