@@ -19,9 +19,12 @@ const NOT_MASTER: u8 = 11;
 
 #[derive(Debug, Parser)]
 #[command(name = "roost-masterd", version, about = "The master daemon of a Roost cluster")]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
 }
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +35,8 @@ enum Command {
     Init,
     /// Move the cluster's state to another store; settings are read from standard input (JSON)
     MigrateStore,
+    /// Remove what the cluster of this node keeps in etcd
+    DestroyStore,
     /// Make a cluster of a backup or of Ganeti's configuration; settings are read from standard
     /// input (JSON)
     Import,
@@ -43,12 +48,6 @@ struct Run {
     /// without it
     #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "ROOST_ALONE_AFTER")]
     alone_after: u64,
-}
-
-impl Default for Run {
-    fn default() -> Run {
-        Run { alone_after: 30 }
-    }
 }
 
 fn main() -> ExitCode {
@@ -65,9 +64,10 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Some(Command::Init) => make_cluster(&paths),
         Some(Command::Import) => import(&paths),
+        Some(Command::DestroyStore) => store::migrate::destroy(&paths),
         Some(Command::MigrateStore) => migrate_store(&paths),
         Some(Command::Run(run)) => serve(&paths, &run),
-        None => serve(&paths, &Run::default()),
+        None => serve(&paths, &arguments.run),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

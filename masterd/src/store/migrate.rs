@@ -40,8 +40,7 @@ struct Sum {
 
 /// Does it, or only checks. Returns what to tell. Errors: nothing was switched.
 pub fn migrate(paths: &Paths, spec: &MigrateSpec) -> Result<String> {
-    let identity: Identity = serde_json::from_str(&files::read(&paths.identity())?)
-        .map_err(|e| Error::environment(format!("{}: {e}", paths.identity().display())))?;
+    let identity = identity(paths)?;
     let from = settings::load(paths)?;
     if from == spec.to {
         return Err(Error::wrong_state("The cluster uses this store already"));
@@ -70,6 +69,22 @@ pub fn migrate(paths: &Paths, spec: &MigrateSpec) -> Result<String> {
              etcd's own snapshots",
         )),
     }
+}
+
+/// Removes what the cluster has outside this machine: its keys in etcd. For a cluster that is
+/// destroyed.
+pub fn destroy(paths: &Paths) -> Result<()> {
+    let StoreSettings::Etcd(etcd) = settings::load(paths)? else { return Ok(()) };
+    let identity = identity(paths)?;
+    let mut store = Offline::lead(&etcd, identity.cluster, candidate(&identity))?;
+    let removed = store.store.destroy().map_err(failed);
+    store.finish();
+    removed
+}
+
+fn identity(paths: &Paths) -> Result<Identity> {
+    serde_json::from_str(&files::read(&paths.identity())?)
+        .map_err(|e| Error::environment(format!("{}: {e}", paths.identity().display())))
 }
 
 fn to_etcd(
@@ -354,6 +369,18 @@ mod tests {
         assert_eq!(settings::load(&one).unwrap(), StoreSettings::Embedded);
         assert_eq!(offline::look(&server.settings(), cluster()).unwrap(), None);
         migrate(&two, &follow(&embedded)).unwrap();
+
+        drop(store);
+        destroy(&one).unwrap();
+        std::fs::rename(one.database(), one.data_dir().join("old")).unwrap();
+        settings::save(&one, &etcd.to).unwrap();
+        let error = destroy(&one).unwrap_err();
+        assert!(error.message.contains("head does not exist"), "{error}");
+        std::fs::rename(one.data_dir().join("old"), one.database()).unwrap();
+        settings::save(&one, &embedded.to).unwrap();
+        migrate(&one, &etcd).unwrap();
+        destroy(&one).unwrap();
+        assert_eq!(offline::look(&server.settings(), cluster()).unwrap(), None);
     }
 
     #[test]
@@ -390,11 +417,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let one = machine(dir.path(), "n1");
         database(&one, 2);
-        let node = cluster().0.into();
-        let leader = Candidate { node, name: "n9".into() };
+        let leader = Candidate { node: uuid::Uuid::nil().into(), name: "n9".into() };
         let held = Offline::lead(&server.settings(), cluster(), leader).unwrap();
         let error = migrate(&one, &spec(StoreSettings::Etcd(server.settings()))).unwrap_err();
         assert!(error.message.contains("Node n9 leads"), "{error}");
         held.finish();
+
+        // One of this very node that died is waited for.
+        let dead = Candidate { node: cluster().0.into(), name: "n1".into() };
+        drop(Offline::lead(&server.settings(), cluster(), dead).unwrap());
+        migrate(&one, &spec(StoreSettings::Etcd(server.settings()))).unwrap();
     }
 }

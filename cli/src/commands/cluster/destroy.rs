@@ -31,6 +31,12 @@ impl Verb for Destroy {
         }
         submit::run(cx, roost_proto::opcodes::ClusterDestroy::new(), &How::default()).await?;
         stop_daemon(cx, Daemon::Masterd).await?;
+        if cx.paths.data_dir().join("store.json").exists()
+            && let Err(why) = super::migrate_store::masterd("destroy-store", &[])
+        {
+            let why = why.text().unwrap_or_default();
+            cx.note(format_args!("Warning: what the cluster has in etcd is not removed: {why}"));
+        }
         stop_daemon(cx, Daemon::Noded).await?;
         for path in remains(&cx.paths) {
             let removed = match path.is_dir() {
@@ -59,6 +65,7 @@ fn remains(paths: &Paths) -> Vec<PathBuf> {
         beside("-wal"),
         beside("-shm"),
         database.clone(),
+        paths.data_dir().join("store.json"),
         paths.identity(),
         paths.authority(),
         paths.authority_key(),

@@ -154,17 +154,22 @@ impl Verb for MigrateStore {
     }
 }
 
-/// Lets masterd do it, or only look. Returns what it says.
+/// Lets masterd do it, or only look. Returns what to tell.
 fn migrate(spec: &MigrateSpec) -> Outcome<String> {
+    let input = serde_json::to_vec(spec).expect("settings are plain data");
+    masterd("migrate-store", &input)
+}
+
+/// Runs a subcommand of masterd. Returns what it says.
+pub(super) fn masterd(subcommand: &str, input: &[u8]) -> Outcome<String> {
     let program = exec::find("roost-masterd").ok_or_else(|| {
         Failure::say(
             "cannot find the program roost-masterd: it is neither beside this one nor in PATH",
         )
     })?;
     let mut command = exec::command(&program);
-    command.arg("migrate-store");
-    let input = serde_json::to_vec(spec).expect("settings are plain data");
-    let (status, said, errors) = exec::run_with_input(command, &input)
+    command.arg(subcommand);
+    let (status, said, errors) = exec::run_with_input(command, input)
         .map_err(|why| Failure::say(format!("cannot run {}: {why}", program.display())))?;
     if status.success() {
         return Ok(String::from_utf8_lossy(&said).into_owned());

@@ -2,11 +2,12 @@
 //!
 //! It leads while it works, so no masterd does. Everything in here blocks.
 
-use super::{Campaign, Candidate, Etcd, EtcdStore, Leadership};
+use super::{Campaign, Candidate, Etcd, EtcdStore, Leader, Leadership};
 use crate::store::StoreError;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::ClusterId;
 use roost_proto::store::EtcdSettings;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// The oldest etcd that is known to work.
@@ -30,16 +31,21 @@ impl Offline {
         candidate: Candidate,
     ) -> Result<Offline> {
         let (runtime, etcd) = connect(settings)?;
+        let own = candidate.node;
         let campaign = Campaign::new(etcd.clone(), cluster, candidate, settings.ttl);
-        let leadership = match runtime.block_on(campaign.try_win()).map_err(failed)? {
-            Ok(leadership) => leadership,
-            Err(leader) => {
-                return Err(Error::wrong_state(format!(
-                    "Node {} leads this cluster in etcd: stop masterd there first",
-                    leader.name
-                )));
+        let lead = async {
+            match campaign.try_win().await.map_err(failed)? {
+                // A masterd of this node that was killed has not given its lease back.
+                Err(leader) if leader.node == own => {
+                    let limit = Duration::from_secs((settings.ttl * 2 + 1).into());
+                    let waited = tokio::time::timeout(limit, campaign.win()).await;
+                    waited.map_err(|_| leads(&leader))?.map_err(failed)
+                }
+                Err(leader) => Err(leads(&leader)),
+                Ok(leadership) => Ok(leadership),
             }
         };
+        let leadership = runtime.block_on(lead)?;
         let mut store = EtcdStore::new(runtime.handle().clone(), etcd, cluster);
         store.lead(leadership.guard());
         Ok(Offline { store, leadership, runtime })
@@ -82,6 +88,13 @@ fn check_version(version: &str) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+fn leads(leader: &Leader) -> Error {
+    Error::wrong_state(format!(
+        "Node {} leads this cluster in etcd: stop masterd there first",
+        leader.name
+    ))
 }
 
 fn failed(error: StoreError) -> Error {
