@@ -6,6 +6,7 @@ pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod expiry;
 pub mod files;
 pub mod init;
 pub mod jobs;

@@ -187,6 +187,18 @@ pub fn ended_for_tests() -> String {
     key.serialize_pem() + &params.self_signed(&key).unwrap().pem()
 }
 
+/// A node's certificate that ended long ago.
+#[cfg(test)]
+pub fn ended_node_for_tests(authority: &Pair, node: NodeId) -> Pair {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    node_params(&mut params, node, DAY).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let certificate = params.signed_by(&key, &issuer(authority).unwrap()).unwrap();
+    Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+}
+
 /// The DER bytes of the first certificate of a PEM text.
 pub fn der(pem: &str) -> Result<Vec<u8>> {
     let (_, found) = x509_parser::pem::parse_x509_pem(pem.as_bytes())

@@ -10,10 +10,11 @@
 //! While certificates are being renewed, a node that was away may trust only the former ones. To
 //! it this node shows its former certificate ([`Own::Former`]), until nobody needs that any more.
 
-use crate::clock;
+use crate::{clock, expiry};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::{Paths, certificate_name};
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -124,10 +125,15 @@ impl Tls {
             Own::Former => now.former.as_ref().unwrap_or(&now.own),
             Own::Current => &now.own,
         };
+        let verifier = WebPkiServerVerifier::builder_with_provider(now.roots.clone(), provider())
+            .build()
+            .map_err(|e| unusable(&self.0.paths.authority(), e))?;
+        let servers = expiry::Servers(verifier);
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|e| Error::internal(format!("TLS cannot be set up: {e}")))?
-            .with_root_certificates(now.roots.clone())
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(servers))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair.clone())));
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
@@ -142,13 +148,15 @@ impl Tls {
         let verifier =
             || WebPkiClientVerifier::builder_with_provider(now.roots.clone(), provider());
         let bad = |e| unusable(&self.0.paths.authority(), e);
-        let builder = match clients {
-            Clients::Anybody => builder.with_no_client_auth(),
-            Clients::MayProve => builder.with_client_cert_verifier(
-                verifier().allow_unauthenticated().build().map_err(bad)?,
-            ),
-            Clients::MustProve => {
-                builder.with_client_cert_verifier(verifier().build().map_err(bad)?)
+        let verified = match clients {
+            Clients::Anybody => None,
+            Clients::MayProve => Some(verifier().allow_unauthenticated().build().map_err(bad)?),
+            Clients::MustProve => Some(verifier().build().map_err(bad)?),
+        };
+        let builder = match verified {
+            None => builder.with_no_client_auth(),
+            Some(verified) => {
+                builder.with_client_cert_verifier(Arc::new(expiry::Clients(verified)))
             }
         };
         let mut config =
@@ -346,6 +354,27 @@ mod tests {
         crate::files::write(&paths.certificate(), first.certificate.as_bytes(), 0o644).unwrap();
         assert_eq!(look(&tls), 2);
         assert_eq!(tls.certificate(), pki::der(&second.certificate).unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_ended_certificate_is_believed_and_a_foreign_one_is_not() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let paths = dirs.each_ref().map(|dir| Paths::new(Some(dir.path().into())));
+        let authority = pki::new_authority("c").unwrap();
+        // Made an hour ago, for a second.
+        let ended = pki::ended_node_for_tests(&authority, node());
+        let good = pki::new_node(&authority, node()).unwrap();
+        put(&paths[0], &[&authority], &ended);
+        put(&paths[1], &[&authority], &good);
+        let [ended, good] = paths.each_ref().map(|paths| Tls::read(paths).unwrap());
+        talk(&ended, Own::Current, &good, Clients::MustProve).await.expect("an ended client");
+        talk(&good, Own::Current, &ended, Clients::MustProve).await.expect("an ended server");
+        let other = pki::new_authority("c").unwrap();
+        put(&paths[0], &[&authority], &pki::ended_node_for_tests(&other, node()));
+        look(&ended);
+        let must = Clients::MustProve;
+        talk(&ended, Own::Current, &good, must).await.expect_err("another authority's client");
+        talk(&good, Own::Current, &ended, must).await.expect_err("another authority's server");
     }
 
     /// Connects and sends a byte both ways; says how it failed.

@@ -1,9 +1,11 @@
 //! Who this node is and how it proves it: identity, certificate, key, the cluster's authority.
 
+use crate::expiry;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::{Identity, Paths, certificate_name};
 use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -39,7 +41,7 @@ pub fn server_config(paths: &Paths) -> Result<rustls::ServerConfig> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::internal(format!("TLS cannot be set up: {e}")))?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(expiry::Clients(verifier)))
         .with_single_cert(certificates(&paths.certificate())?, read_key(&key_file(paths)?)?)
         .map_err(|e| unreadable(&paths.certificate(), e))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -48,10 +50,15 @@ pub fn server_config(paths: &Paths) -> Result<rustls::ServerConfig> {
 
 /// TLS as a client of another node's noded, with this node's certificate.
 pub fn client_config(paths: &Paths) -> Result<rustls::ClientConfig> {
+    let roots = Arc::new(authority(paths)?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+        .build()
+        .map_err(|e| unreadable(&paths.authority(), e))?;
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::internal(format!("TLS cannot be set up: {e}")))?
-        .with_root_certificates(authority(paths)?)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(expiry::Servers(verifier)))
         .with_client_auth_cert(certificates(&paths.certificate())?, read_key(&key_file(paths)?)?)
         .map_err(|e| unreadable(&paths.certificate(), e))?;
     config.alpn_protocols = vec![b"h2".to_vec()];

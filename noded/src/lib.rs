@@ -20,6 +20,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod durable;
 pub mod exec;
+pub mod expiry;
 pub mod facts;
 pub mod fence;
 pub mod hooks;

@@ -43,7 +43,6 @@ pub async fn start(
 ) -> Result<(Engine, Vec<String>)> {
     let Ground { paths, tls, state, epoch, leadership, documents } = ground;
     authority::adopt(&state, &paths).await?;
-    authority::revive(&state, &paths, state.config().master()).await?;
     let joined = JoinedNodes::load(&documents)?;
     let stop = shutdown.child_token();
     let nodes = Nodes::start(
