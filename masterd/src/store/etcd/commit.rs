@@ -370,8 +370,9 @@ impl EtcdStore {
             );
             return Err(StoreError::NotLeader { detail: now });
         }
-        // Nobody but a leader writes here.
+        // Nobody but a leader writes here. What is in memory may be wrong: all is to be read anew.
         self.head = None;
+        guard.lost.cancel();
         Err(StoreError::Failed {
             path: self.reader.place("head"),
             detail: "it was changed by something that is not the leading masterd. Nothing was \

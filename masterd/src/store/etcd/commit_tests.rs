@@ -159,6 +159,29 @@ fn a_leader_that_knows_nothing_of_its_end_changes_nothing() {
 }
 
 #[test]
+fn a_head_changed_by_hand_ends_the_leadership() {
+    let Some(server) = Server::start() else { return };
+    let runtime = runtime();
+    let etcd = Etcd::new(&server.settings()).unwrap();
+    let (mut store, leadership) = leading(&runtime, &etcd);
+    store.create().unwrap();
+    let head = format!("/roost/{}/head", cluster());
+    let value = r#"{"format":1,"serial":9,"epoch":0,"folded":9,"by":0}"#;
+    let Some(_) = server.control(&["put", &head, value]) else { return };
+    let error = store.commit(Epoch(1), &[put("a", "1")]).unwrap_err();
+    assert!(error.to_string().contains("what else writes"), "{error}");
+    assert!(leadership.lost().is_cancelled());
+    assert_eq!(store.load().unwrap().serial, Serial(9), "nothing was stored");
+
+    let Some(_) = server.control(&["put", &head, r#"{"format":2}"#]) else { return };
+    let error = store.load().unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 2, .. }), "{error}");
+    let Some(_) = server.control(&["put", &head, "{"]) else { return };
+    let error = store.load().unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn a_large_commit_that_was_interrupted_is_whole_for_readers_and_the_next_leader() {
     let Some(server) = Server::start() else { return };
     let runtime = runtime();
