@@ -43,11 +43,7 @@ impl Lines {
 
     /// The connection to a node; made when it is first used.
     pub fn channel(&self, node: NodeId, address: &str, port: u16) -> Result<Channel> {
-        let generation = self.tls.generation();
-        let own = match self.former().get(&node) {
-            Some(then) if *then == generation => Own::Former,
-            _ => Own::Current,
-        };
+        let (generation, own) = (self.tls.generation(), self.shown(node));
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = channels.get(&(node, port))
             && line.address == address
@@ -61,17 +57,24 @@ impl Lines {
         Ok(channel)
     }
 
-    /// A node did not accept us: the other certificate is shown from now on. Result: whether there
-    /// is another.
-    pub fn change_certificate(&self, node: NodeId) -> bool {
+    /// The certificate that a node is shown now.
+    pub fn shown(&self, node: NodeId) -> Own {
+        match self.former().get(&node) {
+            Some(then) if *then == self.tls.generation() => Own::Former,
+            _ => Own::Current,
+        }
+    }
+
+    /// A node did not accept us when it was shown `shown`: from now on it is the other one. (Several
+    /// may notice at the same time.) Result: whether there is another.
+    pub fn change_certificate(&self, node: NodeId, shown: Own) -> bool {
         if !self.tls.has_former() {
             return false;
         }
-        let generation = self.tls.generation();
-        let mut former = self.former();
-        if former.remove(&node) != Some(generation) {
-            former.insert(node, generation);
-        }
+        match shown {
+            Own::Current => self.former().insert(node, self.tls.generation()),
+            Own::Former => self.former().remove(&node),
+        };
         true
     }
 

@@ -18,7 +18,7 @@ pub use observed::{NodeView, Observed};
 use crate::jobs::{BoxFuture, Hands, StepId};
 use crate::replication::{Copies, Leadership};
 use crate::state::State;
-use crate::tls::Tls;
+use crate::tls::{Own, Tls};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{ClusterId, Epoch, JobId, NodeId};
 use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
@@ -140,8 +140,8 @@ impl Nodes {
 
     /// A node did not accept us. While certificates are being renewed, it may know only the other
     /// one of ours: then that is shown from now on. Result: whether there is another.
-    fn change_certificate(&self, node: NodeId) -> bool {
-        self.0.lines.change_certificate(node)
+    fn change_certificate(&self, node: NodeId, shown: Own) -> bool {
+        self.0.lines.change_certificate(node, shown)
     }
 
     fn name(&self, node: NodeId) -> String {
@@ -149,13 +149,14 @@ impl Nodes {
     }
 
     async fn ask_node(&self, node: NodeId, question: &Question) -> Result<Answer> {
+        let shown = self.0.lines.shown(node);
         match client::ask(self.client(node)?, self.fence(), question).await {
             // A connection that broke while idle shows only now: once more, on a new one.
             Err(client::Failure::Unreachable(_)) => {
-                self.change_certificate(node);
+                self.change_certificate(node, shown);
                 client::ask(self.client(node)?, self.fence(), question).await
             }
-            Err(client::Failure::Refused(_)) if self.change_certificate(node) => {
+            Err(client::Failure::Refused(_)) if self.change_certificate(node, shown) => {
                 client::ask(self.client(node)?, self.fence(), question).await
             }
             other => other,
@@ -183,6 +184,7 @@ impl Nodes {
         let give_up = tokio::time::Instant::now() + self.0.patience;
         let mut refused = false;
         loop {
+            let shown = self.0.lines.shown(node);
             match client::run(self.client(node)?, request.clone(), progress).await {
                 Ok(outcome) => {
                     self.0.observed.apply_outcome(node, &outcome);
@@ -193,10 +195,10 @@ impl Nodes {
                         return Err(client::Failure::Unreachable(why)
                             .into_error(&format!("node {}", self.name(node))));
                     }
-                    self.change_certificate(node);
+                    self.change_certificate(node, shown);
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(client::Failure::Refused(_)) if !refused && self.change_certificate(node) => {
+                Err(client::Failure::Refused(_)) if !refused && self.change_certificate(node, shown) => {
                     refused = true;
                 }
                 Err(other) => return Err(other.into_error(&format!("node {}", self.name(node)))),

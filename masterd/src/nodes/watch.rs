@@ -47,12 +47,13 @@ pub async fn run(nodes: Nodes, shutdown: CancellationToken) {
 
 async fn watch_one(nodes: Nodes, node: NodeId, stop: CancellationToken) {
     loop {
+        let shown = nodes.0.lines.shown(node);
         let problem = tokio::select! {
             () = stop.cancelled() => return,
             problem = follow(&nodes, node) => problem,
         };
         tracing::debug!(node = %nodes.name(node), %problem, "node does not answer");
-        nodes.change_certificate(node);
+        nodes.change_certificate(node, shown);
         if !stop.is_cancelled() {
             nodes.0.observed.lost(node, problem.to_string());
         }

@@ -302,11 +302,12 @@ async fn ask_copy(
     address: &str,
     request: pb::PromiseRequest,
 ) -> Result<pb::PromiseReply> {
+    let shown = peers.shown(node);
     let mut client = peers.replica(node, address)?;
     let silent = |_| Error::environment("it is silent");
     let asked = client.promise(request.clone());
     let mut reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
-    if reply.is_err() && peers.change_certificate(node) {
+    if reply.is_err() && peers.change_certificate(node, shown) {
         let mut client = peers.replica(node, address)?;
         let asked = client.promise(request);
         reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
@@ -320,11 +321,12 @@ async fn ask_node(
     address: &str,
     request: npb::VoteRequest,
 ) -> Result<npb::VoteReply> {
+    let shown = peers.shown(node);
     let mut client = peers.node(node, address)?;
     let silent = |_| Error::environment("it is silent");
     let asked = client.vote(request.clone());
     let mut reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;
-    if reply.is_err() && peers.change_certificate(node) {
+    if reply.is_err() && peers.change_certificate(node, shown) {
         let mut client = peers.node(node, address)?;
         let asked = client.vote(request);
         reply = tokio::time::timeout(ANSWER, asked).await.map_err(silent)?;

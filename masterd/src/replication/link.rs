@@ -32,6 +32,7 @@ const WHOLE: Duration = Duration::from_secs(3_600);
 pub async fn run(leadership: Arc<Leadership>, node: NodeId, stop: CancellationToken) {
     let mut complaint = String::new();
     loop {
+        let shown = leadership.peers.shown(node);
         let ended = tokio::select! {
             () = stop.cancelled() => return,
             ended = follow(&leadership, node) => ended,
@@ -40,7 +41,7 @@ pub async fn run(leadership: Arc<Leadership>, node: NodeId, stop: CancellationTo
             // A whole copy went over: that machine starts again.
             Ok(()) => complaint.clear(),
             Err(error) => {
-                leadership.peers.change_certificate(node);
+                leadership.peers.change_certificate(node, shown);
                 let text = error.to_string();
                 if text != complaint {
                     let name = leadership.tip().node_name(node);

@@ -2,7 +2,7 @@
 
 use crate::nodes::Lines;
 use crate::pki;
-use crate::tls::Tls;
+use crate::tls::{Own, Tls};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::{Identity, JOIN_PORT, NODED_PORT, Paths};
@@ -52,8 +52,13 @@ impl Peers {
 
     /// A machine did not accept us: while certificates are being renewed, it may know only the other
     /// one of ours. Result: whether there is another, which is shown from now on.
-    pub fn change_certificate(&self, node: NodeId) -> bool {
-        self.lines.change_certificate(node)
+    pub fn change_certificate(&self, node: NodeId, shown: Own) -> bool {
+        self.lines.change_certificate(node, shown)
+    }
+
+    /// The certificate that a machine is shown now.
+    pub fn shown(&self, node: NodeId) -> Own {
+        self.lines.shown(node)
     }
 
     /// Which master candidate sent a request: its certificate must be listed in ssconf, which every
