@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a request waits for a master that was just started.
 const SOON: Duration = Duration::from_secs(10);
+/// How often it is looked whether waiting makes sense.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What only a leading masterd has. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -98,9 +100,15 @@ impl Role {
 
     /// The same; waits a little if this node is the master and is about to lead.
     pub async fn leading_soon(&self) -> Result<Leading> {
-        if self.is_master_by_config() {
-            // Whether it came to it is looked at below.
-            tokio::time::timeout(SOON, self.0.began.cancelled()).await.ok();
+        let may_come = || match self.state() {
+            Ok(state) => state.config().master() == self.0.me,
+            // With a shared store the state is about to be read.
+            Err(_) => self.0.replica.is_none(),
+        };
+        let end = tokio::time::Instant::now() + SOON;
+        while self.0.leading.get().is_none() && may_come() && tokio::time::Instant::now() < end {
+            // A little at a time: another may become the master meanwhile.
+            tokio::time::timeout(LOOK, self.0.began.cancelled()).await.ok();
         }
         self.leading().cloned()
     }

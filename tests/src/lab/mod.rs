@@ -141,7 +141,7 @@ impl Lab {
     pub fn up(options: Options) -> Result<Lab> {
         let layout = options.layout()?;
         check_host(&options)?;
-        let _lock = Lock::take(&layout)?;
+        let lock = Lock::take(&layout)?;
         let wanted = State {
             nodes: options.nodes,
             hypervisor: options.hypervisor,
@@ -162,11 +162,10 @@ impl Lab {
         };
         let init = options.init;
         let lab = Lab { options, layout, state, owned: true };
-        lab.make()?;
-        if init {
-            cluster::init(&lab)?;
-        }
-        Ok(lab)
+        let made = lab.make().and_then(|()| if init { cluster::init(&lab) } else { Ok(()) });
+        // A lab that could not be made is taken down when it is dropped, which takes the lock too.
+        drop(lock);
+        made.map(|()| lab)
     }
 
     /// An existing lab. Dropping it leaves it as it is.
