@@ -82,3 +82,39 @@ impl Lines {
         self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{files, pki};
+    use roost_proto::paths::Paths;
+
+    #[tokio::test]
+    async fn who_notices_at_the_same_time_agrees() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(Some(dir.path().into()));
+        let node = NodeId(uuid::Uuid::from_u128(7));
+        let authority = pki::new_authority("c").unwrap();
+        let pair = pki::new_node(&authority, node).unwrap();
+        files::write(&paths.authority(), authority.certificate.as_bytes(), 0o644).unwrap();
+        files::write(&paths.certificate(), pair.certificate.as_bytes(), 0o644).unwrap();
+        files::write(&paths.key(), pair.key.as_bytes(), 0o600).unwrap();
+        let lines = Lines::new(Tls::read(&paths).unwrap());
+        assert!(!lines.change_certificate(node, Own::Current), "there is no other");
+        assert_eq!(lines.shown(node), Own::Current);
+
+        files::write(&paths.former_certificate(), pair.certificate.as_bytes(), 0o644).unwrap();
+        files::write(&paths.former_key(), pair.key.as_bytes(), 0o600).unwrap();
+        let lines = Lines::new(Tls::read(&paths).unwrap());
+        for _ in 0..2 {
+            assert!(lines.change_certificate(node, Own::Current));
+            assert_eq!(lines.shown(node), Own::Former);
+        }
+        assert_eq!(lines.shown(NodeId(uuid::Uuid::from_u128(8))), Own::Current);
+        lines.channel(node, "192.0.2.1", 1811).unwrap();
+        assert_eq!(lines.channels.lock().unwrap()[&(node, 1811)].own, Own::Former);
+        assert!(lines.change_certificate(node, Own::Former));
+        lines.channel(node, "192.0.2.1", 1811).unwrap();
+        assert_eq!(lines.channels.lock().unwrap()[&(node, 1811)].own, Own::Current);
+    }
+}

@@ -4,7 +4,7 @@ use super::world::World;
 use roost_masterd::config::{Change, Config, Object};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Certified, CryptoAction, CryptoAnswer, CryptoQuestion, CryptoReport};
+use roost_proto::node::{Certified, CryptoAction, CryptoAnswer, CryptoQuestion};
 use roost_proto::secrets::SecretFile;
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl World {
     ) -> Result<CryptoAnswer> {
         let machine = self.machine(node)?;
         Ok(match question {
-            CryptoQuestion::Report => CryptoAnswer::Report(Box::new(CryptoReport::default())),
+            CryptoQuestion::Report => CryptoAnswer::Report(Box::default()),
             CryptoQuestion::Request => CryptoAnswer::Request("request".into()),
             CryptoQuestion::Certificate { next } => {
                 let crypto = &machine.crypto;
