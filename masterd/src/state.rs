@@ -442,8 +442,15 @@ impl Writer {
             Ok(last) => last,
             Err(error) => {
                 tracing::error!(%error, "nothing can be stored");
+                let over =
+                    matches!(error, StoreError::NotLeader { .. } | StoreError::Undecided { .. });
                 for reply in accepted {
-                    reply.send(Err(CommitError::Store(error.to_string()))).ok();
+                    let why = match over {
+                        // Another leads or will, and it goes on with what there is.
+                        true => CommitError::Stopped,
+                        false => CommitError::Store(error.to_string()),
+                    };
+                    reply.send(Err(why)).ok();
                 }
                 return;
             }

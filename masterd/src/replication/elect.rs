@@ -15,6 +15,7 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::{Epoch, NodeId, Serial};
 use roost_proto::node::AloneNote;
 use roost_proto::paths::Paths;
+use roost_proto::protocol::{NODE, REPLICA};
 use roost_proto::rpc::{node as npb, replica as pb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -205,7 +206,11 @@ impl Election<'_> {
                 continue;
             };
             let peers = self.replica.peers().clone();
-            let request = pb::PromiseRequest { cluster: cluster.clone(), epoch: number };
+            let request = pb::PromiseRequest {
+                cluster: cluster.clone(),
+                epoch: number,
+                protocol: REPLICA.version,
+            };
             copies.spawn(async move { (node, ask_copy(&peers, node, &address, request).await) });
         }
         let mut said = JoinSet::new();
@@ -214,7 +219,7 @@ impl Election<'_> {
             let request = npb::VoteRequest {
                 cluster: cluster.clone(),
                 epoch: number,
-                protocol: roost_proto::protocol::NODE.version,
+                protocol: NODE.version,
             };
             said.spawn(async move { (node, ask_node(&peers, node, &address, request).await) });
         }
@@ -259,6 +264,7 @@ impl Election<'_> {
             cluster: self.replica.peers().identity.cluster.to_string(),
             epoch: epoch.0,
             end: Some(position(end)),
+            protocol: REPLICA.version,
         };
         let failed = |status: tonic::Status| unreachable(&format!("masterd on {name}"), &status);
         let work = async {

@@ -14,6 +14,7 @@ use super::transfer;
 use crate::store::Position;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{Epoch, NodeId, Serial};
+use roost_proto::protocol::REPLICA;
 use roost_proto::rpc::replica as pb;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ async fn follow(leadership: &Leadership, node: NodeId) -> Result<()> {
             after: Some(position(end)),
             entries,
             counts: leadership.counts().0,
+            protocol: REPLICA.version,
         };
         let reply = tokio::time::timeout(SILENCE, client.append(request))
             .await
@@ -139,6 +141,7 @@ async fn install(
     let head = pb::InstallHead {
         cluster: leadership.peers.identity.cluster.to_string(),
         epoch: leadership.epoch().0,
+        protocol: REPLICA.version,
     };
     let send = async move {
         // A receiver that is gone is told by its answer.
@@ -183,6 +186,7 @@ impl Retired {
                 let request = pb::RetireRequest {
                     cluster: leadership.peers.identity.cluster.to_string(),
                     epoch: leadership.epoch().0,
+                    protocol: REPLICA.version,
                 };
                 if let Ok(mut client) = leadership.peers.replica(id, &address) {
                     // Without masterd there, or without a copy, nothing is to be dropped.

@@ -6,8 +6,10 @@ use crate::tls::{Own, Tls};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::{Identity, JOIN_PORT, NODED_PORT, Paths};
+use roost_proto::protocol::REPLICA;
 use roost_proto::rpc::node::node_client::NodeClient;
 use roost_proto::rpc::replica::replica_client::ReplicaClient;
+use roost_proto::status::to_status;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -61,9 +63,15 @@ impl Peers {
         self.lines.shown(node)
     }
 
-    /// Which master candidate sent a request: its certificate must be listed in ssconf, which every
+    /// Which master candidate sent a request, in which version of the protocol. Its certificate must be listed in ssconf, which every
     /// node has, also one without a copy of the configuration.
-    pub fn candidate<T>(&self, request: &Request<T>, cluster: &str) -> Result<NodeId, Status> {
+    pub fn candidate<T>(
+        &self,
+        request: &Request<T>,
+        cluster: &str,
+        protocol: u32,
+    ) -> Result<NodeId, Status> {
+        REPLICA.meet(protocol, "the other masterd").map_err(|e| to_status(&e))?;
         if cluster != self.identity.cluster.to_string() {
             return Err(Status::permission_denied(format!(
                 "This node belongs to cluster {}, not to cluster {cluster}",

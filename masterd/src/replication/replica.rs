@@ -12,6 +12,7 @@ use crate::store::{Batch, Entry, Position};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{Epoch, NodeId, Serial};
 use roost_proto::paths::Paths;
+use roost_proto::protocol::REPLICA;
 use roost_proto::rpc::replica as pb;
 use roost_proto::rpc::replica::replica_server::{Replica as Service, ReplicaServer};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -172,7 +173,18 @@ impl Replica {
             end: end.map(position),
             leader_epoch: leader.map_or(0, |(epoch, _)| epoch.0),
             leader: leader.map(|(_, node)| node.to_string()).unwrap_or_default(),
+            protocol: REPLICA.version,
         })
+    }
+
+    /// Which master candidate sent a request.
+    fn known<T>(
+        &self,
+        request: &Request<T>,
+        of: impl Fn(&T) -> (&String, u32),
+    ) -> std::result::Result<NodeId, Status> {
+        let (cluster, protocol) = of(request.get_ref());
+        self.0.peers.candidate(request, cluster, protocol)
     }
 
     /// Somebody else leads in this epoch: if this one leads in an older, it does so no more.
@@ -199,6 +211,7 @@ impl Replica {
             verdict: verdict.into(),
             promised: promised.0,
             end,
+            protocol: REPLICA.version,
         };
         if verdict == Verdict::Deposed {
             let verdict = pb::append_reply::Verdict::Deposed;
@@ -251,12 +264,12 @@ type Reply<T> = std::result::Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Service for Replica {
     async fn append(&self, request: Request<pb::AppendRequest>) -> Reply<pb::AppendReply> {
-        let from = self.0.peers.candidate(&request, &request.get_ref().cluster)?;
+        let from = self.known(&request, |r| (&r.cluster, r.protocol))?;
         self.take(from, request.into_inner()).await.map(Response::new).map_err(internal)
     }
 
     async fn promise(&self, request: Request<pb::PromiseRequest>) -> Reply<pb::PromiseReply> {
-        let from = self.0.peers.candidate(&request, &request.get_ref().cluster)?;
+        let from = self.known(&request, |r| (&r.cluster, r.protocol))?;
         let epoch = Epoch(request.into_inner().epoch);
         let reply = Replica::promise(self, epoch).await.map_err(internal)?;
         if reply.granted {
@@ -269,7 +282,7 @@ impl Service for Replica {
     type FetchStream = ReceiverStream<std::result::Result<pb::Piece, Status>>;
 
     async fn fetch(&self, request: Request<pb::FetchRequest>) -> Reply<Self::FetchStream> {
-        self.0.peers.candidate(&request, &request.get_ref().cluster)?;
+        self.known(&request, |r| (&r.cluster, r.protocol))?;
         let request = request.into_inner();
         let state = self.0.state.clone().ok_or_else(|| {
             Status::failed_precondition("This node has no copy of the configuration")
@@ -300,7 +313,7 @@ impl Service for Replica {
             return Err(Status::invalid_argument("A copy begins with its head"));
         };
         let request = Request::from_parts(meta, extensions, ());
-        let from = self.0.peers.candidate(&request, &head.cluster)?;
+        let from = self.0.peers.candidate(&request, &head.cluster, head.protocol)?;
         let epoch = Epoch(head.epoch);
         if epoch < self.0.promise.lock().await.epoch() {
             return Err(Status::failed_precondition(format!("Epoch {epoch} is over")));
@@ -313,7 +326,7 @@ impl Service for Replica {
     }
 
     async fn retire(&self, request: Request<pb::RetireRequest>) -> Reply<pb::RetireReply> {
-        self.0.peers.candidate(&request, &request.get_ref().cluster)?;
+        self.known(&request, |r| (&r.cluster, r.protocol))?;
         let promise = self.0.promise.lock().await;
         if Epoch(request.into_inner().epoch) < promise.epoch() {
             return Err(Status::failed_precondition("That epoch is over"));
