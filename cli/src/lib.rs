@@ -26,6 +26,7 @@ pub mod job_follow;
 pub mod jobs;
 pub mod options;
 pub mod ping;
+pub mod replication;
 pub mod resolve;
 pub mod selection;
 pub mod submit;

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::job_follow;
-use crate::note;
+use crate::{note, replication};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use roost_proto::error::Error;
@@ -148,7 +148,9 @@ pub async fn submit_ops(cx: &Cx, ops: Vec<OpCode>, how: &How) -> Outcome<JobId> 
 
 /// Submits one job of opcodes in JSON.
 pub async fn submit_json(cx: &Cx, ops: Vec<Value>, how: &How) -> Outcome<JobId> {
-    let replies = cx.client().await?.submit(&[ops], how.even_if_drained).await?;
+    let jobs = [ops];
+    let submission = cx.client().await?.submit(&jobs, how.even_if_drained);
+    let replies = replication::explained(cx, submission).await?;
     let one = replies.into_iter().next();
     Ok(one.unwrap_or_else(|| Err(Error::generic("masterd did not answer about the job")))?)
 }

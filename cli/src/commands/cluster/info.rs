@@ -4,7 +4,7 @@ use crate::context::Cx;
 use crate::failure::Outcome;
 use crate::info_dump::{Fields, Info as Dump};
 use crate::verb::Verb;
-use crate::{clock, table};
+use crate::{clock, replication, table};
 use clap::Args;
 use roost_proto::query::pyrepr;
 use serde_json::Value;
@@ -27,6 +27,7 @@ impl Verb for Info {
 
     async fn run(self, cx: &Cx) -> Outcome {
         let info = cx.client().await?.info().await?;
+        replication::warn(cx).await;
         cx.io.write_out(&match self.json {
             true => table::pretty(&info),
             false => dump(&info).numerals(self.roman).render(),

@@ -2,6 +2,7 @@
 
 use crate::context::Cx;
 use crate::failure::Outcome;
+use crate::replication;
 use crate::table::{self, FilterOption, ListOptions, ListRequest, UnitsOption};
 use crate::verb::Verb;
 use clap::Args;
@@ -36,6 +37,7 @@ impl Verb for List {
             options: &self.options,
             units: self.units.units.as_deref(),
         };
+        replication::warn(cx).await;
         table::list(cx, request).await
     }
 }

@@ -5,6 +5,7 @@ use crate::confirm;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::options::yes_no;
+use crate::replication;
 use crate::submit::{self, JobOptions};
 use crate::values::{self, Ident, Params};
 use crate::verb::Verb;
@@ -94,6 +95,9 @@ impl Verb for Modify {
                 self.node
             );
             confirm::require(cx, &question, 1)?;
+        }
+        if self.offline == Some(true) {
+            replication::mark_down(cx, &self.node).await?;
         }
         op.auto_promote = self.auto_promote;
         op.force = self.force;
