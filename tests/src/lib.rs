@@ -2,4 +2,5 @@
 pub mod bench;
 pub mod guest;
 pub mod lab;
+pub mod master;
 pub mod tour;

@@ -23,6 +23,8 @@ const DEFINITIONS: &[(&str, &str)] = &[
 /// A cluster in a lab of its own, gone when dropped.
 pub struct Cluster {
     pub lab: Lab,
+    /// Where commands run that name no node.
+    pub master: String,
     root: tempfile::TempDir,
 }
 
@@ -33,17 +35,21 @@ impl Cluster {
     }
 
     pub fn up(name: &str, hypervisor: Hypervisor) -> Cluster {
+        Cluster::with(Options { hypervisor, ..Options::new(name) })
+    }
+
+    /// Any other.
+    pub fn with(options: Options) -> Cluster {
         let root = tempfile::tempdir().unwrap();
         let os_dir = root.path().join("os");
         for (name, script) in DEFINITIONS {
             definition(&os_dir.join(name), script, "20");
         }
-        let options =
-            Options { root: root.path().into(), hypervisor, init: true, ..Options::new(name) };
+        let options = Options { root: root.path().into(), init: true, ..options };
         let tiny = options.os_dir.join("tiny");
         copy(&tiny, &os_dir.join("tiny"));
         let lab = Lab::up(Options { os_dir, ..options }).unwrap();
-        let cluster = Cluster { lab, root };
+        let cluster = Cluster { lab, master: "node1".into(), root };
         cluster.all_report();
         cluster
     }
@@ -57,7 +63,7 @@ impl Cluster {
 
     /// Runs a shell command on the master.
     pub fn run(&self, command: &str) -> Output {
-        self.on("node1", command)
+        self.on(&self.master, command)
     }
 
     /// Runs a shell command on a node.
