@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// Bytes of commits in one message.
 const LIMIT: usize = 4 << 20;
 /// A copy that says nothing for this long is away.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(4);
 /// A whole file may take this long.
 const WHOLE: Duration = Duration::from_secs(3_600);
 

@@ -154,7 +154,7 @@ fn copies(findings: &mut Findings<'_>, cx: &Context<'_, '_>) {
         let told = copies.tell(*node);
         if told != "level" {
             let text = format!(
-                "its copy of the configuration is {told}; it catches up by itself when its masterd \
+                "its copy of the configuration: {told}; it catches up by itself when its masterd \
                  can be reached"
             );
             findings.error(findings::ENODEFILECHECK, &config.node_name(*node), text);
