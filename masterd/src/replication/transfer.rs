@@ -13,6 +13,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// Databases set aside that are kept.
+const KEPT: usize = 3;
 /// Bytes in one message.
 const PIECE: usize = 256 << 10;
 
@@ -50,7 +52,27 @@ pub fn set_aside(paths: &Paths, why: &str) -> Result<PathBuf> {
             _ => {}
         }
     }
+    prune(paths, why);
     Ok(aside)
+}
+
+/// Of databases set aside for one reason, only the newest few are kept.
+fn prune(paths: &Paths, why: &str) {
+    let Ok(entries) = fs::read_dir(paths.data_dir()) else { return };
+    let prefix = format!("config.db.{why}-");
+    let is_one = |name: &str| {
+        name.strip_prefix(&prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let mut names: Vec<String> = (entries.flatten())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| is_one(name))
+        .collect();
+    names.sort_by_key(|name| std::cmp::Reverse((name.len(), name.clone())));
+    for name in names.iter().skip(KEPT) {
+        if let Err(error) = remove(&paths.data_dir().join(name)) {
+            tracing::warn!(%error, "an old copy of the state is not removed");
+        }
+    }
 }
 
 /// Removes this machine's database.
@@ -167,5 +189,77 @@ pub fn sweep(paths: &Paths) {
             // What cannot be removed now will be tried at the next start.
             fs::remove_file(entry.path()).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Batch, Key, Log, Space, Store};
+    use roost_proto::ids::Epoch;
+
+    fn machine() -> (tempfile::TempDir, Paths) {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(Some(dir.path().into()));
+        fs::create_dir_all(paths.data_dir()).unwrap();
+        (dir, paths)
+    }
+
+    fn fill(paths: &Paths, body: &str) {
+        let mut store = SqliteStore::create(&paths.database()).unwrap();
+        let puts = vec![(Key::new(Space::Archive, 1), body.into())];
+        store.commit(Epoch(4), &[Batch { puts, deletes: vec![] }]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_whole_copy_has_everything_and_the_old_one_is_kept() {
+        let ((_a, from), (_b, to)) = (machine(), machine());
+        fill(&from, "new");
+        fill(&to, "old");
+        let mut outgoing = Outgoing::create(&from).await.unwrap();
+        let mut incoming = Incoming::create(&to).unwrap();
+        while let Some(piece) = outgoing.read().unwrap() {
+            incoming.write(&piece).unwrap();
+        }
+        incoming.finish(&outgoing.digest(), true).unwrap();
+        let mut store = SqliteStore::open(&to.database()).unwrap();
+        assert_eq!(store.get(&Key::new(Space::Archive, 1)).unwrap().as_deref(), Some("new"));
+        assert_eq!(store.position().unwrap().epoch, Epoch(4));
+        let kept: Vec<_> = fs::read_dir(to.data_dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("config.db.replaced-"))
+            .collect();
+        assert!(!kept.is_empty(), "{kept:?}");
+    }
+
+    #[test]
+    fn a_copy_that_was_damaged_on_its_way_replaces_nothing() {
+        let (_dir, paths) = machine();
+        fill(&paths, "good");
+        let mut incoming = Incoming::create(&paths).unwrap();
+        incoming.write(b"not a database").unwrap();
+        incoming.finish(&[0; 32], true).unwrap_err();
+        let mut incoming = Incoming::create(&paths).unwrap();
+        incoming.write(b"not a database").unwrap();
+        incoming.put_in_place(true).unwrap_err();
+        let mut store = SqliteStore::open(&paths.database()).unwrap();
+        assert_eq!(store.get(&Key::new(Space::Archive, 1)).unwrap().as_deref(), Some("good"));
+        drop(store);
+        sweep(&paths);
+        assert!(!paths.data_dir().join("config.db.incoming").exists());
+    }
+
+    #[test]
+    fn only_the_newest_old_ones_are_kept() {
+        let (_dir, paths) = machine();
+        for number in 1..=6 {
+            fs::write(paths.data_dir().join(format!("config.db.replaced-{number}")), "").unwrap();
+        }
+        fs::write(paths.data_dir().join("config.db.damaged-1"), "").unwrap();
+        prune(&paths, "replaced");
+        let exists = |name: &str| paths.data_dir().join(format!("config.db.{name}")).exists();
+        assert!(exists("replaced-6") && exists("replaced-4") && exists("damaged-1"));
+        assert!(!exists("replaced-3"));
     }
 }
