@@ -7,6 +7,7 @@ use roost_proto::error::{Error, ErrorKind};
 use roost_proto::ids::JobId;
 use roost_proto::paths::Paths;
 use roost_proto::protocol;
+use roost_proto::protocol::COPY_HEADER;
 use roost_proto::query::{Filter, QueryResponse, Resource};
 use roost_proto::rpc::master::master_client::MasterClient;
 use roost_proto::rpc::master::{
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use tokio::net::UnixStream;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -46,6 +48,8 @@ impl Interceptor for Tell {
 #[derive(Clone, Debug)]
 pub struct Client {
     rpc: MasterClient<InterceptedService<Channel, Tell>>,
+    /// The master, where a copy of its state has answered.
+    copy_of: Arc<OnceLock<String>>,
 }
 
 /// A job's changes, as they come.
@@ -79,7 +83,7 @@ impl Client {
         let rpc = MasterClient::with_interceptor(channel, Tell)
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
-        Ok(Client { rpc })
+        Ok(Client { rpc, copy_of: Arc::default() })
     }
 
     /// Whether masterd is there at all.
@@ -129,7 +133,9 @@ impl Client {
             fields: fields.iter().map(|field| field.as_ref().to_owned()).collect(),
             filter: filter.map(|filter| filter.to_json().to_string()).unwrap_or_default(),
         };
-        let mut stream = self.rpc.clone().query(request).await.map_err(failed)?.into_inner();
+        let reply = self.rpc.clone().query(request).await.map_err(failed)?;
+        self.note_copy(&reply);
+        let mut stream = reply.into_inner();
         let mut response = QueryResponse::default();
         while let Some(chunk) = stream.message().await.map_err(failed)? {
             if !chunk.fields.is_empty() {
@@ -143,9 +149,23 @@ impl Client {
         Ok(response)
     }
 
+    /// The name of the master, if what was told comes from a copy of its state.
+    pub fn copy_of(&self) -> Option<&str> {
+        self.copy_of.get().map(String::as_str)
+    }
+
+    fn note_copy<T>(&self, reply: &tonic::Response<T>) {
+        let master = reply.metadata().get(COPY_HEADER).and_then(|value| value.to_str().ok());
+        if let Some(master) = master {
+            // One is enough.
+            let _ = self.copy_of.set(master.to_owned());
+        }
+    }
+
     /// Ganeti's dict of information about the cluster.
     pub async fn info(&self) -> Outcome<Value> {
         let reply = self.rpc.clone().cluster_info(InfoRequest {}).await.map_err(failed)?;
+        self.note_copy(&reply);
         read(&reply.into_inner().info)
     }
 

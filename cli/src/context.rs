@@ -122,6 +122,11 @@ impl Cx {
         self.client.get_or_try_init(|| Client::connect(&self.paths, &self.environment)).await
     }
 
+    /// The name of the master, if what was told comes from a copy of its state.
+    pub fn copy_of(&self) -> Option<&str> {
+        self.client.get().and_then(Client::copy_of)
+    }
+
     /// A line on standard output.
     pub fn say(&self, line: impl fmt::Display) -> Outcome {
         self.io.write_out(&format!("{line}\n"))

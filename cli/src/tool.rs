@@ -182,7 +182,14 @@ async fn run_verb(
         cx.debug = common.debug;
         cx.reason = common.reason;
     }
-    match verb.run(&matches, &cx).await {
+    let ended = verb.run(&matches, &cx).await;
+    if let Some(master) = cx.copy_of() {
+        cx.note(format_args!(
+            "Note: this node's copy of the configuration has answered; what runs is known to the \
+             master, {master}."
+        ));
+    }
+    match ended {
         Ok(()) => 0,
         Err(failure) => {
             if let Some(text) = failure.text() {

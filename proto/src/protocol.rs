@@ -34,6 +34,9 @@ pub const NODE: Protocol = Protocol { name: "node", version: 1 };
 pub const MASTER: Protocol = Protocol { name: "master", version: 1 };
 /// The header in which clients of masterd tell their version: their requests have no common part.
 pub const HEADER: &str = "roost-protocol";
+/// The header of an answer that does not come from the master but from a copy of its state: the
+/// master's name.
+pub const COPY_HEADER: &str = "roost-copy-of";
 /// masterd and masterd: `replica.proto`.
 pub const REPLICA: Protocol = Protocol { name: "replica", version: 1 };
 

@@ -10,6 +10,7 @@ use crate::store::Space;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::Paths;
 use roost_proto::protocol;
+use roost_proto::protocol::COPY_HEADER;
 use roost_proto::query::{Filter, Resource};
 use roost_proto::rpc::master as pb;
 use roost_proto::rpc::master::master_server::{Master, MasterServer};
@@ -76,6 +77,21 @@ impl Api {
 
     fn state(&self) -> std::result::Result<State, Status> {
         self.role.state().map_err(|e| to_status(&e))
+    }
+
+    /// Says whose copy answers, unless this is the master.
+    fn marked<T>(&self, mut reply: Response<T>) -> Response<T> {
+        if self.role.leading().is_err()
+            && let Ok(state) = self.role.state()
+        {
+            let config = state.config();
+            let name = config.node_name(config.master());
+            // Names of nodes are plain ASCII.
+            if let Ok(name) = name.parse() {
+                reply.metadata_mut().insert(COPY_HEADER, name);
+            }
+        }
+        reply
     }
 
     /// The answer to a query, from what is known now. Of archived jobs only those are in it that are
@@ -215,12 +231,12 @@ impl Master for Api {
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(self.marked(Response::new(ReceiverStream::new(receiver))))
     }
 
     async fn cluster_info(&self, _: Request<pb::InfoRequest>) -> Reply<pb::InfoReply> {
         let info = query::cluster_info(&self.state()?.config());
-        Ok(Response::new(pb::InfoReply { info: info.to_string() }))
+        Ok(self.marked(Response::new(pb::InfoReply { info: info.to_string() })))
     }
 
     async fn cancel_job(&self, request: Request<pb::JobRequest>) -> Reply<pb::JobReply> {
@@ -376,7 +392,7 @@ impl Master for Api {
         if !request.get_ref().down.is_empty() {
             peer::administrator(&request)?;
         }
-        let told = failover::replication(&self.role, request.get_ref());
+        let told = failover::replication(&self.role, request.get_ref()).await;
         told.map(Response::new).map_err(|e| to_status(&e))
     }
 }

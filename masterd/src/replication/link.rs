@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 const LIMIT: usize = 4 << 20;
 /// A copy that says nothing for this long is away.
 const SILENCE: Duration = Duration::from_secs(4);
+/// When a copy is told what counts, if nothing else is to be told.
+const SOON: Duration = Duration::from_millis(20);
 /// A whole file may take this long.
 const WHOLE: Duration = Duration::from_secs(3_600);
 
@@ -83,12 +85,13 @@ async fn follow(leadership: &Leadership, node: NodeId) -> Result<()> {
             false => vec![],
         };
         let more = entries.last().and_then(|entry| entry.at).map(|at| at.serial);
+        let told = leadership.counts();
         let request = pb::AppendRequest {
             cluster: leadership.peers.identity.cluster.to_string(),
             epoch: leadership.epoch().0,
             after: Some(position(end)),
             entries,
-            counts: leadership.counts().0,
+            counts: told.0,
             protocol: REPLICA.version,
         };
         let reply = tokio::time::timeout(SILENCE, client.append(request))
@@ -117,11 +120,13 @@ async fn follow(leadership: &Leadership, node: NodeId) -> Result<()> {
             }
             _ => return install(leadership, node, &name, &mut client).await,
         }
+        // The copy shows what it knows to count: it should not learn of that much later.
+        let pause = if told < end.serial { SOON } else { TICK };
         // Something was sent: there may be more already.
         if more.is_none() || *written.borrow() == end.serial {
             tokio::select! {
                 changed = written.changed() => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

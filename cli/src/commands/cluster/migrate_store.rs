@@ -1,11 +1,13 @@
 //! `gnt-cluster migrate-store`: from the embedded store to etcd, or back.
 //!
 //! ```text
-//!   check (masterd still works) ─► ask ─► stop masterd ─► copy, compare, switch ─► start masterd
-//!                                                           └─ failed: start it with the old store
+//!   to etcd:   check (masterd still works) ─► ask ─► stop masterd ─► copy, compare, switch ─► start it
+//!                                                        └─ failed: start it with the old store
+//!   from etcd: check ─► ask ─► copy, compare, switch: masterd makes way, and notices the switch
 //! ```
 //!
-//! On the master it copies; on every other master candidate, afterwards, `--follow` only switches.
+//! On the master it copies, and all other master candidates switch by themselves; `--follow` makes one
+//! switch that could not be told.
 
 use crate::commands::daemon::{Daemon, start_daemon, stop_daemon};
 use crate::confirm;
@@ -99,7 +101,7 @@ fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
 pub struct MigrateStore {
     #[command(flatten)]
     etcd: EtcdOptions,
-    /// On another master candidate, after the master: only switch, nothing is copied
+    /// On another master candidate that did not switch by itself: only switch, nothing is copied
     #[arg(long)]
     follow: bool,
     /// Only check
@@ -138,17 +140,22 @@ impl Verb for MigrateStore {
             return Ok(());
         }
         if !self.yes {
-            let question = "masterd of this node is stopped and started again. Those of all other \
-                            master candidates must be stopped until this command was run there too, \
-                            with --follow. Continue?";
+            let question = "masterd of this node is stopped and started again: for some seconds \
+                            nothing can be changed. All other master candidates follow by \
+                            themselves. Continue?";
             confirm::require(cx, question, 1)?;
         }
-        stop_daemon(cx, Daemon::Masterd).await?;
+        // From etcd masterd must not stop before somebody else may lead: another node would. It makes
+        // way by itself.
+        if self.follow || self.to == StoreKind::Etcd {
+            stop_daemon(cx, Daemon::Masterd).await?;
+        }
         let done = migrate(&self.spec(false)?);
         // Whichever store counts now, the cluster goes on with it.
-        if !self.no_start {
-            start_daemon(cx, Daemon::Masterd).await?;
-        }
+        match self.no_start {
+            true => stop_daemon(cx, Daemon::Masterd).await?,
+            false => start_daemon(cx, Daemon::Masterd).await?,
+        };
         cx.io.write_out(&done?)?;
         Ok(())
     }
