@@ -17,7 +17,7 @@ use etcd_clients::{Auth, Kv, Lease, Maintenance, Watch};
 use roost_proto::error::{Error, Result};
 use roost_proto::store::EtcdSettings;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::metadata::{Ascii, MetadataValue};
@@ -72,6 +72,8 @@ struct Inner {
     endpoints: Vec<(String, Endpoint)>,
     login: Option<(String, String)>,
     current: Mutex<Current>,
+    /// Connections to one member each.
+    each: OnceLock<Vec<Etcd>>,
 }
 
 #[derive(Default)]
@@ -133,7 +135,20 @@ impl Etcd {
             endpoints.push((name.clone(), endpoint.connect_timeout(CONNECT).tcp_nodelay(true)));
         }
         let login = settings::credentials(etcd)?;
-        Ok(Etcd(Arc::new(Inner { endpoints, login, current: Mutex::default() })))
+        Ok(Etcd::of(endpoints, login))
+    }
+
+    fn of(endpoints: Vec<(String, Endpoint)>, login: Option<(String, String)>) -> Etcd {
+        let (current, each) = (Mutex::default(), OnceLock::new());
+        Etcd(Arc::new(Inner { endpoints, login, current, each }))
+    }
+
+    /// The members, each with a connection to it alone.
+    pub fn each(&self) -> Vec<(String, Etcd)> {
+        let alone =
+            |endpoint: &(String, Endpoint)| Etcd::of(vec![endpoint.clone()], self.0.login.clone());
+        let each = self.0.each.get_or_init(|| self.0.endpoints.iter().map(alone).collect());
+        each.iter().map(|etcd| (etcd.endpoints(), etcd.clone())).collect()
     }
 
     /// All members, for people.
@@ -144,10 +159,19 @@ impl Etcd {
 
     /// Reads a range.
     pub async fn range(&self, request: rpc::RangeRequest) -> Result<rpc::RangeResponse, Failure> {
+        self.range_within(PATIENCE, request).await
+    }
+
+    /// The same, with other patience.
+    pub async fn range_within(
+        &self,
+        patience: Duration,
+        request: rpc::RangeRequest,
+    ) -> Result<rpc::RangeResponse, Failure> {
         let send = async |session: Session, message: rpc::RangeRequest| {
             kv(&session).range(session.request(message)).await
         };
-        self.call(PATIENCE, request, send).await.map(|answer| answer.value)
+        self.call(patience, request, send).await.map(|answer| answer.value)
     }
 
     /// A transaction. It must be harmless when it happens twice.

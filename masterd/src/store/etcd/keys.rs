@@ -5,6 +5,7 @@
 //! | `head` | the serial, and what readers must know: [`super::head::Head`] |
 //! | `head.retired` | the head, when the cluster has moved to another store |
 //! | `leader` | who leads; tied to the leader's lease |
+//! | `successor` | who is to lead next, if somebody asked for it; tied to a lease of its own |
 //! | `doc/SPACE/ID` | a document |
 //! | `part/SPACE/ID/SERIAL/N` | pieces of a document too large for one key |
 //! | `log/SERIAL` | what one commit changed; the serial of its last batch |
@@ -45,6 +46,11 @@ impl Keys {
     /// Who leads.
     pub fn leader(&self) -> Vec<u8> {
         format!("{}leader", self.root).into_bytes()
+    }
+
+    /// Who is to lead next.
+    pub fn successor(&self) -> Vec<u8> {
+        format!("{}successor", self.root).into_bytes()
     }
 
     /// A document.

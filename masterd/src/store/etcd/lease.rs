@@ -17,7 +17,7 @@
 //! lost before it does anything else. The revision at which the key appeared names the leadership;
 //! every commit is tied to it, so even a leader that knows nothing of its end changes nothing.
 
-use super::commit::{equal, get};
+use super::commit::{delete_range, equal, get};
 use super::connection::{Etcd, Failure};
 use super::keys::Keys;
 use super::rpc::compare::{CompareTarget, TargetUnion};
@@ -30,7 +30,7 @@ use crate::store::StoreError;
 use roost_proto::ids::{ClusterId, Epoch, NodeId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -86,13 +86,15 @@ impl Guard {
     }
 }
 
-/// Wants to lead a cluster.
+/// Wants to lead a cluster. Clones are the same campaign.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    etcd: Etcd,
-    keys: Keys,
-    candidate: Candidate,
-    ttl: Duration,
+    pub(super) etcd: Etcd,
+    pub(super) keys: Keys,
+    pub(super) candidate: Candidate,
+    pub(super) ttl: Duration,
+    /// When our claim to be next appeared ([`super::succession`]); 0: there is none.
+    pub(super) claimed: Arc<AtomicI64>,
 }
 
 /// What came of one attempt.
@@ -100,13 +102,15 @@ enum Attempt {
     Won(Leadership),
     /// Somebody leads, at this revision.
     Lost(Leader, i64),
+    /// Nobody leads, and somebody else is to be next.
+    Reserved,
 }
 
 impl Campaign {
     /// `ttl`: seconds a leadership lasts after the last sign of life.
     pub fn new(etcd: Etcd, cluster: ClusterId, candidate: Candidate, ttl: u32) -> Campaign {
         let ttl = Duration::from_secs(ttl.into());
-        Campaign { etcd, keys: Keys::new(cluster), candidate, ttl }
+        Campaign { etcd, keys: Keys::new(cluster), candidate, ttl, claimed: Arc::default() }
     }
 
     /// Who leads now.
@@ -127,6 +131,8 @@ impl Campaign {
                     tracing::debug!(leader = leader.name, "somebody leads; waiting");
                     self.wait_for_end(revision + 1).await;
                 }
+                // Whoever it is leads in a moment, or loses the claim.
+                Ok(Attempt::Reserved) => sleep(PAUSE).await,
                 Err(error @ StoreError::Unavailable { .. }) => {
                     if !std::mem::replace(&mut silent, true) {
                         tracing::warn!(%error, "nobody can lead");
@@ -140,10 +146,13 @@ impl Campaign {
 
     /// Leads if nobody else does; else who does.
     pub async fn try_win(&self) -> Result<Result<Leadership, Leader>, StoreError> {
-        Ok(match self.attempt().await? {
-            Attempt::Won(leadership) => Ok(leadership),
-            Attempt::Lost(leader, _) => Err(leader),
-        })
+        loop {
+            match self.attempt().await? {
+                Attempt::Won(leadership) => return Ok(Ok(leadership)),
+                Attempt::Lost(leader, _) => return Ok(Err(leader)),
+                Attempt::Reserved => sleep(PAUSE).await,
+            }
+        }
     }
 
     async fn attempt(&self) -> Result<Attempt, StoreError> {
@@ -158,14 +167,25 @@ impl Campaign {
         let Candidate { node, name } = self.candidate.clone();
         let leader = Leader { node, name, epoch: Epoch(0) };
         let absent = TargetUnion::CreateRevision(0);
+        let claimed = self.claimed.load(Ordering::Acquire);
+        let ours = TargetUnion::CreateRevision(claimed);
         let request = TxnRequest {
-            compare: vec![equal(self.keys.leader(), CompareTarget::Create, absent)],
-            success: vec![self.claim(&leader, lease)?],
+            compare: vec![
+                equal(self.keys.leader(), CompareTarget::Create, absent),
+                equal(self.keys.successor(), CompareTarget::Create, ours),
+            ],
+            success: vec![
+                self.claim(&leader, lease)?,
+                delete_range(self.keys.successor(), Vec::new()),
+            ],
             failure: vec![get(self.keys.leader())],
         };
         let answer = self.etcd.txn(patience, request).await.map_err(failed)?.value;
         let revision = answer.header.map_or(0, |h| h.revision);
         let winner = answer.responses.into_iter().next().and_then(|r| r.response);
+        if answer.succeeded {
+            self.claimed.store(0, Ordering::Release);
+        }
         let won = match winner {
             _ if answer.succeeded => Some(revision),
             Some(Response::ResponseRange(range)) => match range.kvs.into_iter().next() {
@@ -176,7 +196,12 @@ impl Campaign {
                     self.etcd.revoke(patience, lease).await.ok();
                     return Ok(Attempt::Lost(self.parse(&kv)?, revision));
                 }
-                None => None,
+                None => {
+                    self.etcd.revoke(patience, lease).await.ok();
+                    // If it was ours, it is gone: from now on as everybody else.
+                    self.claimed.store(0, Ordering::Release);
+                    return Ok(Attempt::Reserved);
+                }
             },
             _ => None,
         };

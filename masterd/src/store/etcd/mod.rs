@@ -45,6 +45,7 @@ mod commit_tests;
 mod connection;
 mod follow;
 mod head;
+mod health;
 mod keys;
 mod lease;
 #[cfg(test)]
@@ -53,12 +54,15 @@ pub mod offline;
 mod read;
 #[allow(missing_docs, reason = "generated")]
 mod rpc;
+mod succession;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use connection::Etcd;
 pub use follow::follow;
+pub use health::{Member, complaint};
 pub use lease::{Campaign, Candidate, Guard, Leader, Leadership};
+pub use succession::Succession;
 
 use super::{Batch, Contents, Key, Since, Space, Store, StoreError};
 use head::Head;
@@ -151,6 +155,12 @@ impl EtcdStore {
     pub fn exists(&mut self) -> Result<bool, StoreError> {
         let handle = self.handle.clone();
         Ok(handle.block_on(self.reader.head())?.is_some())
+    }
+
+    /// Has the cluster that was in it moved to another store?
+    pub fn is_retired(&mut self) -> Result<bool, StoreError> {
+        let handle = self.handle.clone();
+        handle.block_on(self.reader.is_retired())
     }
 
     /// Epoch and serial of the last commit.

@@ -3,7 +3,7 @@
 //! It leads while it works, so no masterd does. Everything in here blocks.
 
 use super::{Campaign, Candidate, Etcd, EtcdStore, Leader, Leadership};
-use crate::store::StoreError;
+use crate::store::{Position, StoreError};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::ClusterId;
 use roost_proto::store::EtcdSettings;
@@ -46,9 +46,50 @@ impl Offline {
             }
         };
         let leadership = runtime.block_on(lead)?;
+        Ok(Offline::of(runtime, etcd, cluster, leadership))
+    }
+
+    /// The same while a masterd of this node leads, or nobody: no other node leads in between. That
+    /// masterd starts over. Errors: as above; another node leads.
+    pub fn take_over(
+        settings: &EtcdSettings,
+        cluster: ClusterId,
+        candidate: Candidate,
+    ) -> Result<Offline> {
+        let (runtime, etcd) = connect(settings)?;
+        let own = candidate.node;
+        let campaign = Campaign::new(etcd.clone(), cluster, candidate, settings.ttl);
+        let take_over = async {
+            if let Some(leader) = campaign.leader().await.map_err(failed)?
+                && leader.node != own
+            {
+                return Err(Error::wrong_state(format!(
+                    "Node {name} leads this cluster: run this command on {name}, or make this node \
+                     the master first: 'gnt-cluster master-failover'",
+                    name = leader.name
+                )));
+            }
+            let (claim, time) = campaign.succeed().await.map_err(failed)?;
+            match tokio::time::timeout(time, campaign.win()).await {
+                Ok(won) => won.map_err(failed),
+                Err(_) => {
+                    claim.withdraw().await;
+                    Err(Error::environment(format!(
+                        "masterd of this node did not stop leading within {} s; stop it: \
+                         'gnt daemon stop masterd'",
+                        time.as_secs()
+                    )))
+                }
+            }
+        };
+        let leadership = runtime.block_on(take_over)?;
+        Ok(Offline::of(runtime, etcd, cluster, leadership))
+    }
+
+    fn of(runtime: Runtime, etcd: Etcd, cluster: ClusterId, leadership: Leadership) -> Offline {
         let mut store = EtcdStore::new(runtime.handle().clone(), etcd, cluster);
         store.lead(leadership.guard());
-        Ok(Offline { store, leadership, runtime })
+        Offline { store, leadership, runtime }
     }
 
     /// Gives leadership back.
@@ -57,14 +98,14 @@ impl Offline {
     }
 }
 
-/// Only reads: is there a store of this cluster? Returns its serial.
-pub fn look(settings: &EtcdSettings, cluster: ClusterId) -> Result<Option<u64>> {
+/// Only reads: is there a store of this cluster? Returns where it ends.
+pub fn look(settings: &EtcdSettings, cluster: ClusterId) -> Result<Option<Position>> {
     let (runtime, etcd) = connect(settings)?;
     let mut store = EtcdStore::new(runtime.handle().clone(), etcd, cluster);
     if !store.exists().map_err(failed)? {
         return Ok(None);
     }
-    store.position().map(|at| Some(at.serial.0)).map_err(failed)
+    store.position().map(Some).map_err(failed)
 }
 
 fn connect(settings: &EtcdSettings) -> Result<(Runtime, Etcd)> {

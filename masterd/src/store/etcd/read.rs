@@ -53,6 +53,16 @@ impl Reader {
         self.head().await?.ok_or_else(|| StoreError::Missing { path: self.place("head") })
     }
 
+    /// There is no cluster any more, and what is left says that it has moved.
+    pub async fn is_retired(&self) -> Result<bool, StoreError> {
+        if self.head().await?.is_some() {
+            return Ok(false);
+        }
+        let request = RangeRequest { key: self.keys.retired_head(), ..RangeRequest::default() };
+        let answer = self.etcd.range(request).await.map_err(|e| self.etcd.error(e))?;
+        Ok(!answer.kvs.is_empty())
+    }
+
     /// Understands a head.
     pub fn parse_head(&self, value: &[u8]) -> Result<Head, StoreError> {
         let damaged = |e: serde_json::Error| self.damaged("head", &e.to_string());
