@@ -6,7 +6,7 @@ CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),car
 DEMO := target/release/gnt-lab --name demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build guest demo demo-down test test-full bench fmt lint clean need-cargo need-root
+.PHONY: help deps build guest demo demo-down test test-full soak bench fmt lint clean need-cargo need-root
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ test: need-cargo need-root guest ## all tests but the long sweeps: 20 minutes at
 
 test-full: test ## the long sweeps too: kills at many points, all about real guests (as root)
 	$(TEST_ENV) $(CARGO) test --workspace -- --ignored --test-threads=1
+
+# Which promises it checks: doc/faults.md.
+MINUTES := 30
+
+soak: need-cargo need-root ## work and faults for MINUTES=30 on five nodes, then check what was promised; SEED=n repeats (as root)
+	@$(CARGO) build --workspace >&2
+	@ROOST_LAB_DIR=$(SCRATCH)/roost-soak target/debug/roost-soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: need-cargo need-root ## measure: one JSON object a line on standard output (as root)
 	@$(CARGO) build --release --workspace >&2

@@ -3,4 +3,5 @@ pub mod bench;
 pub mod guest;
 pub mod lab;
 pub mod master;
+pub mod soak;
 pub mod tour;
