@@ -47,7 +47,8 @@ pub async fn run(
     let over = Over::default();
     let stop = shutdown.child_token();
     let (wanted, failovers) = mpsc::channel(1);
-    let (role, work) = match settings::load(paths)? {
+    let store = settings::load(paths)?;
+    let (role, work) = match store.clone() {
         StoreSettings::Embedded => {
             let state = embedded::open_copy(paths)?;
             check_cluster(state.as_ref(), &identity)?;
@@ -88,8 +89,8 @@ pub async fn run(
             tracing::warn!(%why, "starting over");
             return Ok(Ended::StartOver);
         }
-        () = told_of_a_store(paths, &role) => {
-            tracing::info!("the master has told where the state is: starting over");
+        () = another_store(paths, &store) => {
+            tracing::info!("the state is kept elsewhere from now on: starting over");
             return Ok(Ended::StartOver);
         }
     };
@@ -117,14 +118,22 @@ fn check_cluster(state: Option<&State>, identity: &Identity) -> Result<()> {
     }
 }
 
-/// A machine without a copy waits for one; the master may tell it of an etcd cluster instead.
-async fn told_of_a_store(paths: &Paths, role: &Role) {
-    let file = settings::file(paths);
-    if role.replica().is_none_or(|replica| replica.state().is_some()) || file.exists() {
-        return std::future::pending().await;
-    }
-    while !file.exists() {
+/// Returns when this node's settings name another store than they did when it started: the master
+/// has told so, or the cluster was moved.
+async fn another_store(paths: &Paths, now: &StoreSettings) {
+    let mut said = String::new();
+    loop {
         tokio::time::sleep(JOINED).await;
+        match settings::load(paths) {
+            Ok(settings) if settings != *now => return,
+            Ok(_) => said.clear(),
+            // Most likely files are missing here that they name.
+            Err(error) if error.message != said => {
+                tracing::error!(%error, "the state is kept elsewhere, and that cannot be used here");
+                said = error.message;
+            }
+            Err(_) => {}
+        }
     }
 }
 

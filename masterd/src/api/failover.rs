@@ -2,6 +2,8 @@
 
 use super::role::{FailoverEvent, FailoverRequest, Role};
 use crate::replication::Safety;
+use crate::state::State;
+use crate::store::etcd::{Etcd, complaint};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::rpc::master as pb;
@@ -43,8 +45,14 @@ pub async fn start(
 }
 
 /// How the copies are; nodes named as down are taken as such first.
-pub fn replication(role: &Role, request: &pb::ReplicationRequest) -> Result<pb::ReplicationReply> {
+pub async fn replication(
+    role: &Role,
+    request: &pb::ReplicationRequest,
+) -> Result<pb::ReplicationReply> {
     let state = role.state()?;
+    if let Some(etcd) = role.etcd() {
+        return shared(role, &state, etcd, request).await;
+    }
     let config = state.config();
     let master = config.node_name(config.master());
     let Ok(leading) = role.leading() else {
@@ -69,17 +77,10 @@ pub fn replication(role: &Role, request: &pb::ReplicationRequest) -> Result<pb::
             ..pb::ReplicationReply::default()
         });
     };
-    let Some(leadership) = &leading.leadership else {
-        return Ok(pb::ReplicationReply {
-            epoch: leading.nodes.epoch().0,
-            written: config.serial.0,
-            counts: config.serial.0,
-            master,
-            leads: true,
-            store: "etcd".into(),
-            ..pb::ReplicationReply::default()
-        });
-    };
+    let leadership = leading
+        .leadership
+        .as_ref()
+        .ok_or_else(|| Error::internal("This master has neither copies nor a shared store"))?;
     for name in &request.down {
         let name = roost_proto::names::NodeName::new(name)?;
         let node = config.node(&name)?;
@@ -113,5 +114,44 @@ pub fn replication(role: &Role, request: &pb::ReplicationRequest) -> Result<pb::
         master,
         leads: true,
         store: "embedded".into(),
+        members: Vec::new(),
+    })
+}
+
+/// The same with etcd: its members are what the state is on.
+async fn shared(
+    role: &Role,
+    state: &State,
+    etcd: &Etcd,
+    request: &pb::ReplicationRequest,
+) -> Result<pb::ReplicationReply> {
+    if !request.down.is_empty() {
+        return Err(Error::wrong_state(
+            "The state is in etcd: changes wait for its members, not for nodes of the cluster",
+        ));
+    }
+    let members = etcd.members().await;
+    let config = state.config();
+    let leading = role.leading().ok();
+    let safety = match members.len() {
+        1 => pb::replication_reply::Safety::Single,
+        _ => pb::replication_reply::Safety::Replicated,
+    };
+    Ok(pb::ReplicationReply {
+        safety: safety.into(),
+        epoch: leading.map_or(0, |leading| leading.nodes.epoch().0),
+        written: config.serial.0,
+        counts: config.serial.0,
+        message: complaint(&members).unwrap_or_default(),
+        master: config.node_name(config.master()),
+        leads: leading.is_some(),
+        store: "etcd".into(),
+        members: (members.into_iter())
+            .map(|member| pb::StoreMember {
+                endpoint: member.endpoint,
+                trouble: member.trouble.unwrap_or_default(),
+            })
+            .collect(),
+        ..pb::ReplicationReply::default()
     })
 }

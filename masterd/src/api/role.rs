@@ -5,6 +5,7 @@ use crate::jobs::Engine;
 use crate::nodes::{JoinedNodes, Nodes};
 use crate::replication::{Leadership, Replica};
 use crate::state::State;
+use crate::store::etcd::Etcd;
 use roost_proto::error::{Error, Result};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Role(Arc<Inner>);
 struct Inner {
     state: RwLock<Option<State>>,
     replica: Option<Replica>,
+    /// Where the state is, if it is shared.
+    etcd: OnceLock<Etcd>,
     leading: OnceLock<Leading>,
     began: CancellationToken,
     /// Why the master does not lead yet.
@@ -73,6 +76,7 @@ impl Role {
         Role(Arc::new(Inner {
             state: RwLock::new(state),
             replica,
+            etcd: OnceLock::new(),
             leading: OnceLock::new(),
             began: CancellationToken::new(),
             waiting,
@@ -86,6 +90,22 @@ impl Role {
         // Once in a process.
         self.0.leading.set(leading).ok();
         self.0.began.cancel();
+    }
+
+    /// Waits until it leads.
+    pub async fn led(&self) {
+        self.0.began.cancelled().await;
+    }
+
+    /// The state is in this etcd.
+    pub fn set_etcd(&self, etcd: Etcd) {
+        // Once in a process.
+        self.0.etcd.set(etcd).ok();
+    }
+
+    /// Where the state is, if it is shared.
+    pub fn etcd(&self) -> Option<&Etcd> {
+        self.0.etcd.get()
     }
 
     /// It should lead, and cannot yet.

@@ -243,6 +243,7 @@ impl Embedded {
             state,
             epoch,
             leadership: Some(leadership),
+            doubtful: None,
             documents,
         };
         lead::start(ground, &self.role, shutdown).await

@@ -2,24 +2,28 @@
 //! itself when it ends.
 //!
 //! ```text
-//!   reads, follows ─► campaigns (master candidates only) ─► wins ─► leads ─► loses the lease
-//!        ▲                                                                        │ drops the master IP
-//!        └──────────────────────── starts over ◄──────────────────────────────────┘
+//!   reads, follows ─► campaigns (master candidates only) ─► wins ─► leads ─► loses the lease, or
+//!        ▲                                                            │     makes way for another
+//!        └──────────── starts over ◄── drops the master IP ◄──────────┘
 //! ```
+//!
+//! A copy from the time of the embedded store is set aside as soon as etcd turns out to know all that
+//! is in it; a cluster that has moved on from etcd is followed there.
 
 use super::lead::{self, Ground};
-use super::{begin, master_ip, stored_epoch};
-use crate::api::{FailoverEvent, FailoverRequest, Role};
+use super::{begin, make_way, master_ip, stored_epoch};
+use crate::api::{FailoverRequest, Role};
 use crate::jobs::Engine;
 use crate::replication::Over;
 use crate::state::{NobodyElse, State};
 use crate::store::etcd::{Campaign, Candidate, Etcd, EtcdStore, Leadership, follow};
+use crate::store::{migrate, settings};
 use crate::tls::Tls;
-use crate::watch;
+use crate::{files, watch};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::Epoch;
 use roost_proto::paths::{Identity, Paths};
-use roost_proto::store::EtcdSettings;
+use roost_proto::store::{EtcdSettings, StoreSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -52,8 +56,11 @@ impl WithEtcd {
         failovers: mpsc::Receiver<FailoverRequest>,
         shutdown: CancellationToken,
     ) -> Result<Option<Engine>> {
-        let etcd = Etcd::new(&self.settings).map_err(|e| failed(&e))?;
-        tokio::spawn(refuse(failovers, shutdown.clone()));
+        let etcd = Etcd::new(&self.settings)?;
+        self.role.set_etcd(etcd.clone());
+        let campaign = self.campaign(&etcd);
+        let (role, me) = (self.role.clone(), self.identity.node);
+        tokio::spawn(make_way::serve(failovers, campaign.clone(), role, me, shutdown.clone()));
         let work = async {
             let state = self.read(&etcd).await;
             self.role.set_state(state.clone());
@@ -64,7 +71,7 @@ impl WithEtcd {
                 state.clone(),
                 following.clone(),
             ));
-            let leadership = self.win(&etcd, &state).await;
+            let leadership = self.win(&campaign, &state).await;
             following.cancel();
             leadership
         };
@@ -72,14 +79,19 @@ impl WithEtcd {
             () = shutdown.cancelled() => return Ok(None),
             leadership = work => leadership,
         };
-        match self.lead(&etcd, leadership, &shutdown).await {
+        match self.lead(&etcd, &campaign, leadership, &shutdown).await {
             Ok(engine) => Ok(engine),
             Err(error) => {
-                // The lease ends with the process's memory; another may try.
                 self.over.now(error.to_string());
                 std::future::pending().await
             }
         }
+    }
+
+    fn campaign(&self, etcd: &Etcd) -> Campaign {
+        let Identity { cluster, node, name, .. } = &self.identity;
+        let candidate = Candidate { node: *node, name: name.to_string() };
+        Campaign::new(etcd.clone(), *cluster, candidate, self.settings.ttl)
     }
 
     /// The state as others left it; waits for etcd as long as it takes.
@@ -87,9 +99,14 @@ impl WithEtcd {
         let mut said = String::new();
         loop {
             let store = EtcdStore::new(Handle::current(), etcd.clone(), self.identity.cluster);
-            let opened = tokio::task::spawn_blocking(|| State::open(Box::new(store))).await;
+            let paths = self.paths.clone();
+            let opened = tokio::task::spawn_blocking(move || open(store, &paths)).await;
             let why = match opened {
-                Ok(Ok(state)) => return state,
+                Ok(Ok(Some(state))) => return state,
+                Ok(Ok(None)) => {
+                    self.over.now("the cluster keeps its state in etcd no more".into());
+                    return std::future::pending().await;
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
@@ -103,11 +120,8 @@ impl WithEtcd {
     }
 
     /// Campaigns while this node is a master candidate.
-    async fn win(&self, etcd: &Etcd, state: &State) -> Leadership {
+    async fn win(&self, campaign: &Campaign, state: &State) -> Leadership {
         let me = self.identity.node;
-        let candidate = Candidate { node: me, name: self.identity.name.to_string() };
-        let cluster = self.identity.cluster;
-        let campaign = Campaign::new(etcd.clone(), cluster, candidate, self.settings.ttl);
         let may = || {
             let config = state.config();
             config.nodes.get(&me).is_some_and(|n| n.master_candidate && !n.offline && !n.drained)
@@ -142,6 +156,7 @@ impl WithEtcd {
     async fn lead(
         &self,
         etcd: &Etcd,
+        campaign: &Campaign,
         mut leadership: Leadership,
         shutdown: &CancellationToken,
     ) -> Result<Option<Engine>> {
@@ -156,9 +171,11 @@ impl WithEtcd {
             }
             let opened = tokio::task::spawn_blocking(|| State::open(Box::new(store))).await;
             let state = opened.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
-            let epoch = Epoch(stored_epoch(&state).await?.0 + 1);
+            // While the store was embedded, nodes may have promised more than what was stored.
+            let epoch = Epoch(stored_epoch(&state).await?.max(obeyed(&self.paths)).0 + 1);
             let documents = state.lead(epoch, Arc::new(NobodyElse)).await?;
-            let moved = state.config().master() != me;
+            let former = state.config().master();
+            let moved = former != me;
             begin(&state, epoch, me, moved).await?;
             leadership.announce(epoch).await.map_err(|e| failed(&e))?;
             self.role.set_state(state.clone());
@@ -168,6 +185,7 @@ impl WithEtcd {
                 state: state.clone(),
                 epoch,
                 leadership: None,
+                doubtful: moved.then_some(former),
                 documents,
             };
             let (engine, _) = lead::start(ground, &self.role, &stop).await?;
@@ -178,14 +196,30 @@ impl WithEtcd {
             Ok::<Engine, Error>(engine)
         };
         let engine = tokio::select! {
-            engine = work => engine?,
+            engine = work => engine,
             () = lost.cancelled() => return Err(failed(&"the lease in etcd was lost")),
             () = shutdown.cancelled() => {
                 leadership.resign().await;
                 return Ok(None);
             }
         };
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                // Another may fare better.
+                stop.cancel();
+                leadership.resign().await;
+                return Err(error);
+            }
+        };
         tokio::select! {
+            next = campaign.asked_to_make_way() => {
+                tracing::info!(next, "making way, as asked");
+                self.drop_address().await;
+                stop.cancel();
+                leadership.resign().await;
+                Err(failed(&format!("{next} is to lead next")))
+            }
             () = lost.cancelled() => {
                 tracing::error!("the lease in etcd was lost: this node leads no more");
                 stop.cancel();
@@ -234,18 +268,29 @@ async fn keep_up(
     }
 }
 
-/// With etcd nobody is made the master by command.
-async fn refuse(mut failovers: mpsc::Receiver<FailoverRequest>, shutdown: CancellationToken) {
-    loop {
-        let wanted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            wanted = failovers.recv() => wanted,
-        };
-        let Some(wanted) = wanted else { return };
-        let error = Error::wrong_state(
-            "With the state in etcd the master changes by itself; to have another one now, stop \
-             masterd on the master: 'daemon-util stop masterd'",
-        );
-        wanted.tell.send(FailoverEvent::Ended(Err(error))).ok();
+/// The state, if the cluster is still there; if it has moved, this node's settings say so now.
+/// Errors: etcd does not answer; this node knows more than etcd.
+fn open(mut store: EtcdStore, paths: &Paths) -> Result<Option<State>> {
+    let known = match store.position() {
+        Ok(known) => known,
+        Err(error) => {
+            if store.is_retired().map_err(|e| failed(&e))? {
+                settings::save(paths, &StoreSettings::Embedded)?;
+                return Ok(None);
+            }
+            return Err(failed(&error));
+        }
+    };
+    if let Some(kept) = migrate::set_aside(paths, known)? {
+        let kept = kept.display();
+        tracing::info!(%kept, "the copy from before the state was moved to etcd is set aside");
     }
+    State::open(Box::new(store)).map(Some).map_err(|e| failed(&e))
+}
+
+/// The highest epoch that the node daemon of this machine has seen.
+fn obeyed(paths: &Paths) -> Epoch {
+    // Without that file it has seen none.
+    let text = files::read(&paths.noded_dir().join("epoch")).unwrap_or_default();
+    Epoch(text.trim().parse().unwrap_or_default())
 }

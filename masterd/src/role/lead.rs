@@ -12,7 +12,7 @@ use crate::store::{Key, Space};
 use crate::tls::Tls;
 use crate::watch;
 use roost_proto::error::Result;
-use roost_proto::ids::Epoch;
+use roost_proto::ids::{Epoch, NodeId};
 use roost_proto::paths::{NODED_PORT, Paths};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long jobs wait for the first word of all nodes.
 const FIRST_REPORTS: Duration = Duration::from_secs(3);
+/// How long they wait for a node that is probably dead.
+const DOUBTFUL: Duration = Duration::from_millis(500);
 
 /// What leading needs.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Ground {
     pub epoch: Epoch,
     /// The copies; none with a store that is shared.
     pub leadership: Option<Arc<Leadership>>,
+    /// The master before, whose end nobody has seen.
+    pub doubtful: Option<NodeId>,
     /// All documents but the configuration.
     pub documents: Vec<(Key, String)>,
 }
@@ -41,7 +45,7 @@ pub async fn start(
     role: &Role,
     shutdown: &CancellationToken,
 ) -> Result<(Engine, Vec<String>)> {
-    let Ground { paths, tls, state, epoch, leadership, documents } = ground;
+    let Ground { paths, tls, state, epoch, leadership, doubtful, documents } = ground;
     authority::adopt(&state, &paths).await?;
     let joined = JoinedNodes::load(&documents)?;
     let stop = shutdown.child_token();
@@ -54,8 +58,18 @@ pub async fn start(
         leadership.clone(),
         stop.clone(),
     );
-    let there = leadership.as_ref().map(|leadership| leadership.elected_by());
-    nodes.first_reports(FIRST_REPORTS, there).await;
+    if let Some(leadership) = &leadership {
+        nodes.first_reports(FIRST_REPORTS, Some(leadership.elected_by())).await;
+    } else {
+        let others = doubtful.map(|doubtful| {
+            state.config().online_nodes().map(|n| n.uuid).filter(|n| *n != doubtful).collect()
+        });
+        let first = if doubtful.is_some() { DOUBTFUL } else { FIRST_REPORTS };
+        nodes.first_reports(first, None).await;
+        if others.is_some() {
+            nodes.first_reports(FIRST_REPORTS, others.as_ref()).await;
+        }
+    }
     // What changed since the documents were read is the epoch and the drain flag.
     let drained = crate::jobs::drain_key();
     let is_drained = state.get(drained.clone()).await?.is_some();

@@ -27,6 +27,8 @@ const ASK: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
 const AGAIN: Duration = Duration::from_millis(500);
+/// For how long taking it is tried again: a node that had it a moment ago may still announce it.
+const ANNOUNCED: Duration = Duration::from_secs(6);
 
 /// The numbers of these actions: above all that the copies of ssconf (from 1) and of certificates
 /// (from 2^30) will ever have, or a node would take one for the other.
@@ -93,8 +95,7 @@ impl<'a, H: Hands + Clone> Crew<'a, H> {
                 PATIENCE.as_secs()
             ));
         }
-        let up = Action::MasterIpUp { address: self.address.clone() };
-        match self.run(master, &up).await {
+        match self.up(master).await {
             Ok(messages) => warnings.extend(messages),
             Err(error) => {
                 warnings.push(format!(
@@ -185,6 +186,17 @@ impl<'a, H: Hands + Clone> Crew<'a, H> {
     fn question(&self, probe: bool) -> Question {
         let address = &self.address;
         Question::IpAddress { ip: address.ip, netdev: address.netdev.clone(), probe }
+    }
+
+    async fn up(&self, node: NodeId) -> Result<Vec<String>> {
+        let up = Action::MasterIpUp { address: self.address.clone() };
+        let give_up = Instant::now() + ANNOUNCED;
+        loop {
+            match self.run(node, &up).await {
+                Err(_) if Instant::now() < give_up => tokio::time::sleep(AGAIN).await,
+                ended => return ended,
+            }
+        }
     }
 
     async fn down(&self, node: NodeId) -> Result<Vec<String>> {

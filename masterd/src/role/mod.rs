@@ -15,10 +15,12 @@
 pub mod embedded;
 pub mod etcd;
 pub mod lead;
+pub mod make_way;
 pub mod master_ip;
 
 use crate::config::{Change, Object};
 use crate::jobs::drain_key;
+use crate::replication::Voters;
 use crate::state::{Commit, State};
 use crate::store::{Key, Space};
 use roost_proto::error::{Error, Result};
@@ -51,6 +53,18 @@ pub async fn begin(state: &State, epoch: Epoch, me: NodeId, failover: bool) -> R
         commit.changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
     }
     if failover {
+    let own = config.node_by_id(me)?;
+    if !own.master_candidate || own.offline {
+        // Else no node would obey it, this one included.
+        let mut own = (**own).clone();
+        (own.master_candidate, own.offline) = (true, false);
+        commit.changes.push(Change::Update(Object::Node(Box::new(own))));
+    }
+    let (_, voters) = state.end().await?;
+    if commit.changes.is_empty() && *voters.newest() != Voters::wanted(&config) {
+        // Who has a say is looked at with every change, also one that changes nothing.
+        commit.changes.push(Change::Update(Object::Cluster(Box::new((*config.cluster).clone()))));
+    }
         commit.deletes.push(drain_key());
     }
     state.commit(commit).await?;

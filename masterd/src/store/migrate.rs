@@ -1,4 +1,4 @@
-//! Moving a cluster from one store to the other, while no masterd runs.
+//! Moving a cluster from one store to the other, while no masterd leads.
 //!
 //! ```text
 //!   old store ──copy──► new store ──read back──► same? ──► settings name the new one ──► old one put
@@ -10,13 +10,21 @@
 //! repeated: before the switch the old store counts, and a finished copy is recognised by its
 //! content. The log is not copied, so watchers begin anew.
 //!
-//! The master's machine copies; every other master candidate then *follows*: it only switches, after
-//! looking whether the new store is there.
+//! The master's machine copies. The other master candidates switch by themselves: to etcd when the
+//! master tells them where it is, from etcd when they find there that the cluster has moved. One that
+//! cannot be told is made to *follow* by hand: it only switches, after looking whether the new store
+//! is there.
+//!
+//! ```text
+//!   from etcd:  claim to lead next ─► masterd makes way ─► lead ─► copy … switch ─► head retired
+//!               (so no other candidate leads in between, and none can afterwards)
+//! ```
 
 use super::etcd::offline::{self, Offline};
 use super::etcd::{Candidate, EtcdStore};
 use super::sqlite::SqliteStore;
 use super::{Batch, Key, Log, Position, Space, Store, StoreError, settings};
+use crate::replication::Voters;
 use crate::{clock, files};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::Serial;
@@ -96,9 +104,9 @@ fn to_etcd(
     if spec.check_only {
         return Ok(match offline::look(etcd, identity.cluster)? {
             None => "etcd answers, and there is nothing of this cluster in it\n".into(),
-            Some(serial) => format!(
-                "etcd has a copy of this cluster (serial {serial}); it is used only if it is the \
-                 same as the database\n"
+            Some(at) => format!(
+                "etcd has a copy of this cluster ({at}); it is used only if it is the same as the \
+                 database\n"
             ),
         });
     }
@@ -145,15 +153,12 @@ fn follow_to_etcd(
         return Ok("This node has no database\n".into());
     }
     let mut old = SqliteStore::open(&paths.database()).map_err(failed)?;
-    let here = old.position().map_err(failed)?.serial.0;
+    let here = old.position().map_err(failed)?;
     if here > there {
-        return Err(Error::wrong_state(format!(
-            "The database of this node (serial {here}) is newer than what is in etcd (serial \
-             {there}): migrate from this node, without --follow"
-        )));
+        return Err(newer(here, there));
     }
     if spec.check_only {
-        return Ok(format!("etcd has this cluster, at serial {there}\n"));
+        return Ok(format!("etcd has this cluster, at {there}\n"));
     }
     settings::save(paths, &spec.to)?;
     drop(old);
@@ -170,12 +175,12 @@ fn to_embedded(
     check_no_database(paths)?;
     if spec.check_only {
         return match offline::look(etcd, identity.cluster)? {
-            Some(serial) => Ok(format!("etcd has this cluster, at serial {serial}\n")),
+            Some(at) => Ok(format!("etcd has this cluster, at {at}\n")),
             None => Err(Error::wrong_state("etcd has nothing of this cluster")),
         };
     }
-    let mut old = Offline::lead(etcd, identity.cluster, candidate(identity))?;
-    let copied = copy_to_embedded(paths, &mut old.store).and_then(|before| {
+    let mut old = Offline::take_over(etcd, identity.cluster, candidate(identity))?;
+    let copied = copy_to_embedded(paths, identity, &mut old.store).and_then(|before| {
         settings::save(paths, &spec.to)?;
         // From here on the database counts; a second state in etcd would only mislead.
         let retired = old.store.retire();
@@ -190,7 +195,8 @@ fn to_embedded(
 }
 
 /// Writes the database beside its place and moves it there when it is the same.
-fn copy_to_embedded(paths: &Paths, old: &mut EtcdStore) -> Result<Sum> {
+fn copy_to_embedded(paths: &Paths, identity: &Identity, old: &mut EtcdStore) -> Result<Sum> {
+    check_master(identity, old)?;
     let before = sum(old, EtcdStore::position)?;
     let temporary = paths.data_dir().join("config.db.new");
     for leftover in ["config.db.new", "config.db.new-wal", "config.db.new-shm"] {
@@ -224,12 +230,34 @@ fn copy_to_embedded(paths: &Paths, old: &mut EtcdStore) -> Result<Sum> {
         new.commit(before.at.epoch, &[group]).map_err(failed)?;
     }
     same(before, sum(&mut new, |new| new.position())?)?;
+    // Nobody else has a copy yet: the others have a say when they have got theirs.
+    let only = Voters::one([identity.node].into());
+    let only = serde_json::to_string(&only)
+        .map_err(|e| Error::internal(format!("unstorable voters: {e}")))?;
+    let puts = vec![(Voters::key(), only)];
+    new.commit(before.at.epoch, &[Batch { puts, deletes: Vec::new() }]).map_err(failed)?;
     // Closing it empties the write-ahead log into the file.
     drop(new);
     std::fs::rename(&temporary, paths.database()).map_err(|e| {
         Error::environment(format!("Cannot make {}: {e}", paths.database().display()))
     })?;
     Ok(before)
+}
+
+/// The database must come to lie on the machine that leads with it.
+fn check_master(identity: &Identity, store: &mut EtcdStore) -> Result<()> {
+    let contents = store.load().map_err(failed)?;
+    let cluster = contents.documents.iter().find(|(key, _)| key.space == Space::Cluster);
+    let cluster: serde_json::Value = cluster
+        .and_then(|(_, body)| serde_json::from_str(body).ok())
+        .ok_or_else(|| Error::environment("What is in etcd says nothing about the cluster"))?;
+    if cluster["master_node"] == serde_json::json!(identity.node) {
+        return Ok(());
+    }
+    Err(Error::wrong_state(
+        "Another node is the master ('gnt-cluster getmaster'): run this command there, or make this \
+         node the master first ('gnt-cluster master-failover')",
+    ))
 }
 
 /// All documents, those of the archive too.
@@ -283,6 +311,28 @@ fn check_no_database(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// Puts a copy aside that is left from before the cluster moved to etcd, which is at `known`. Result:
+/// where it is kept, if there was one. Errors: it has something that etcd lacks.
+pub fn set_aside(paths: &Paths, known: Position) -> Result<Option<PathBuf>> {
+    if !paths.database().exists() {
+        return Ok(None);
+    }
+    let mut copy = SqliteStore::open(&paths.database()).map_err(failed)?;
+    let here = copy.position().map_err(failed)?;
+    if here > known {
+        return Err(newer(here, known));
+    }
+    drop(copy);
+    put_aside(&paths.database()).map(Some)
+}
+
+fn newer(here: Position, there: Position) -> Error {
+    Error::wrong_state(format!(
+        "The database of this node ({here}) is newer than what is in etcd ({there}). If it is what \
+         the cluster goes on with, migrate from this node, without --follow; else move it away"
+    ))
+}
+
 fn put_aside(path: &Path) -> Result<PathBuf> {
     let name = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -325,6 +375,9 @@ mod tests {
 
     fn database(paths: &Paths, commits: usize) -> Sum {
         let mut store = SqliteStore::create(&paths.database()).unwrap();
+        let about = serde_json::json!({ "master_node": cluster() }).to_string();
+        let puts = vec![(Key::new(Space::Cluster, "cluster"), about)];
+        store.commit(Epoch(4), &[Batch { puts, deletes: vec![] }]).unwrap();
         for i in 0..commits {
             let puts = vec![
                 (Key::new(Space::Instance, i % 9), format!("{{\"n\": {i}}}")),
@@ -356,7 +409,7 @@ mod tests {
         assert!(said.contains("nothing of this cluster"), "{said}");
         assert!(one.database().exists(), "a check changes nothing");
         let said = migrate(&one, &etcd).unwrap();
-        assert!(said.starts_with("30 documents at serial 20 of epoch 4"), "{said}");
+        assert!(said.starts_with("31 documents at serial 21 of epoch 4"), "{said}");
         assert!(!one.database().exists() && said.contains("config.db.migrated-"), "{said}");
         migrate(&two, &follow(&etcd)).unwrap();
         assert_eq!(settings::load(&two).unwrap(), etcd.to);
@@ -365,7 +418,11 @@ mod tests {
         let embedded = spec(StoreSettings::Embedded);
         migrate(&one, &embedded).unwrap();
         let mut store = SqliteStore::open(&one.database()).unwrap();
-        assert_eq!(sum(&mut store, |store| store.position()).unwrap(), before);
+        let after = sum(&mut store, |store| store.position()).unwrap();
+        // The only other copies are old.
+        let voters = store.get(&Voters::key()).unwrap().unwrap();
+        assert_eq!(voters, serde_json::json!([[cluster()]]).to_string());
+        assert_eq!((after.at.serial.0, after.documents), (22, before.documents + 1));
         assert_eq!(settings::load(&one).unwrap(), StoreSettings::Embedded);
         assert_eq!(offline::look(&server.settings(), cluster()).unwrap(), None);
         migrate(&two, &follow(&embedded)).unwrap();
@@ -427,5 +484,39 @@ mod tests {
         let dead = Candidate { node: cluster().0.into(), name: "n1".into() };
         drop(Offline::lead(&server.settings(), cluster(), dead).unwrap());
         migrate(&one, &spec(StoreSettings::Etcd(server.settings()))).unwrap();
+    }
+
+    #[test]
+    fn a_copy_is_set_aside_only_if_etcd_has_all_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = machine(dir.path(), "n1");
+        let at = |serial| Position { epoch: Epoch(4), serial: Serial(serial) };
+        assert_eq!(set_aside(&one, at(1)).unwrap(), None);
+        let before = database(&one, 5).at;
+        let error = set_aside(&one, at(before.serial.0 - 1)).unwrap_err();
+        assert!(error.message.contains("is newer than what is in etcd"), "{error}");
+        assert!(one.database().exists());
+        let kept = set_aside(&one, before).unwrap().unwrap();
+        assert!(kept.exists() && !one.database().exists());
+    }
+
+    #[test]
+    fn only_the_master_moves_the_cluster_out_of_etcd() {
+        let Some(server) = Server::start() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let one = machine(dir.path(), "n1");
+        database(&one, 3);
+        let etcd = spec(StoreSettings::Etcd(server.settings()));
+        migrate(&one, &etcd).unwrap();
+        let identity = files::read(&one.identity()).unwrap();
+        let mut other: serde_json::Value = serde_json::from_str(&identity).unwrap();
+        other["node"] = serde_json::json!("99999999-2222-3333-4444-555555555555");
+        files::write(&one.identity(), other.to_string().as_bytes(), 0o644).unwrap();
+        let embedded = spec(StoreSettings::Embedded);
+        let error = migrate(&one, &embedded).unwrap_err();
+        assert!(error.message.contains("Another node is the master"), "{error}");
+        assert_eq!(settings::load(&one).unwrap(), etcd.to);
+        files::write(&one.identity(), identity.as_bytes(), 0o644).unwrap();
+        migrate(&one, &embedded).unwrap();
     }
 }
