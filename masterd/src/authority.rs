@@ -20,22 +20,9 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::paths::Paths;
 use serde::{Deserialize, Serialize};
-use std::sync::LazyLock;
-use std::time::Duration;
 use tokio::sync::Mutex;
 
 const ID: &str = "authority";
-/// Seconds that nodes' certificates are good for, instead of five years: to try renewals.
-pub const LIFETIME_ENV: &str = "ROOST_CERTIFICATE_LIFETIME";
-
-/// How long nodes' certificates are good for.
-pub fn lifetime() -> Duration {
-    static LIFETIME: LazyLock<Duration> = LazyLock::new(|| {
-        let given = std::env::var(LIFETIME_ENV).ok().and_then(|text| text.parse().ok());
-        given.map_or(pki::NODE_LIFETIME, Duration::from_secs)
-    });
-    *LIFETIME
-}
 
 /// As stored.
 #[derive(Clone, Serialize, Deserialize)]
@@ -113,7 +100,7 @@ impl Authority {
 
     /// Signs a node's request (PEM). Result: the certificate, PEM.
     pub fn sign(&self, node: NodeId, csr: &str) -> Result<String> {
-        pki::sign(&self.pair, node, csr, lifetime())
+        pki::sign(&self.pair, node, csr, pki::lifetime())
     }
 }
 
@@ -161,8 +148,8 @@ pub async fn adopt(state: &State, paths: &Paths) -> Result<()> {
     if cluster.crypto.authorities.is_empty() {
         cluster.crypto.authorities.push(document.certificate.clone());
     }
-    for (file, content) in secrets::missing(&config.cluster, paths)? {
-        let (version, put) = secrets::document(file, &content)?;
+    for (file, (content, origin)) in secrets::missing(&config.cluster, paths)? {
+        let (version, put) = secrets::document(file, &content, origin)?;
         cluster.crypto.secrets.insert(file, version);
         commit.puts.push(put);
     }
@@ -223,10 +210,13 @@ mod tests {
         adopt(&state, &paths).await.unwrap();
         assert!(!paths.authority_key().exists());
         let config = state.config();
-        assert_eq!(config.cluster.crypto.authorities, [certificate.clone()]);
+        assert_eq!(config.cluster.crypto.authorities, std::slice::from_ref(&certificate));
         assert_eq!(config.cluster.crypto.secrets.len(), SecretFile::ALL.len());
         let version = &config.cluster.crypto.secrets[&SecretFile::ConfdHmacKey];
-        assert_eq!(secrets::content(&state, version).await.unwrap(), "mine\n");
+        let mine = ("mine\n".to_owned(), secrets::Origin::Brought);
+        assert_eq!(secrets::known(&state, version).await.unwrap(), mine);
+        let version = &config.cluster.crypto.secrets[&SecretFile::RapiCertificate];
+        assert_eq!(secrets::known(&state, version).await.unwrap().1, secrets::Origin::Made);
         adopt(&state, &paths).await.unwrap();
         assert_eq!(state.config().serial, config.serial, "the second time changes nothing");
         assert_eq!(Authority::load(&state).await.unwrap().certificate(), certificate);

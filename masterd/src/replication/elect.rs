@@ -17,7 +17,7 @@ use roost_proto::node::AloneNote;
 use roost_proto::paths::Paths;
 use roost_proto::protocol::{NODE, REPLICA};
 use roost_proto::rpc::{node as npb, replica as pb};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -115,10 +115,16 @@ impl Election<'_> {
         let there = ballot.said.keys().copied().collect();
         let (end, voters) = self.state.end().await?;
         let now = clock::forward_millis();
-        let mine = note.as_ref().is_some_and(|note| note.alone && note.master == self.me());
+        // Whoever is not in the cluster any more needs no note.
+        let known = self.state.config_written().await?;
+        let lacks = note.iter().flat_map(|note| note.without.iter().copied());
+        let lacks: BTreeSet<_> = lacks.filter(|node| known.nodes.contains_key(node)).collect();
+        let own = |note: &AloneNote| note.alone && note.master == self.me();
+        let mine = note.as_ref().is_some_and(own) && !lacks.is_disjoint(&voters.all());
         // Who was alone before it was started again need not wait again.
         let began = if mine { now.saturating_sub(self.alone_after) } else { now };
-        let leader = Leader::new(self.me(), epoch, end.serial, voters, self.alone_after, began);
+        let leader = Leader::new(self.me(), epoch, end.serial, voters, self.alone_after, began)
+            .while_lacking(lacks);
         let state = self.state.clone();
         let paths = self.paths.clone();
         Ok(Leadership::new(self.replica, state, paths, leader, note.as_ref(), there))
@@ -156,7 +162,7 @@ impl Election<'_> {
         }
         if !count.nodes_missing.is_empty() {
             let text = format!(
-                "Less than half of the nodes answer; missing: {}",
+                "No majority of the nodes answers; missing: {}",
                 names(&count.nodes_missing)
             );
             if !no_voting {
@@ -167,7 +173,10 @@ impl Election<'_> {
             }
             tell(format!("{text}: going on without, as asked"));
         }
-        if !count.copies_missing.is_empty() && !(accept_loss && count.may_lose.is_some()) {
+        // Whom the operator goes on without is not missing besides.
+        let alone = count.may_lose.as_ref().map(|note| note.master);
+        let is_missed = |node: &NodeId| !accept_loss || Some(*node) != alone;
+        if count.copies_missing.iter().any(is_missed) {
             let text = format!(
                 "No majority of the master candidates answers; missing: {}",
                 names(&count.copies_missing)
@@ -287,7 +296,7 @@ impl Election<'_> {
                 }
             }
             match file {
-                Some(file) => file.put_in_place(true).map(|()| true),
+                Some(file) => self.replica.replace(file, epoch).await.map(|()| true),
                 None => Ok(false),
             }
         };

@@ -104,12 +104,12 @@ impl Embedded {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(None),
                 () = tokio::time::sleep(AGAIN) => {}
-                wanted = failovers.recv() => if let Some(wanted) = wanted {
+                Some(wanted) = failovers.recv() => {
                     if let Some(engine) = self.fail_over(wanted, &shutdown).await {
                         self.refuse(failovers, &shutdown).await;
                         return Ok(Some(engine));
                     }
-                },
+                }
             }
         }
     }
@@ -224,7 +224,7 @@ impl Embedded {
             })?;
         let epoch: Epoch = leadership.epoch().max(Epoch(stored_epoch(&state).await?.0 + 1));
         debug_assert_eq!(epoch, leadership.epoch(), "elections look at the stored epoch");
-        self.replica.leads(leadership.clone());
+        self.replica.leads(leadership.clone()).await?;
         tokio::spawn(leadership.clone().run(shutdown.child_token()));
         let documents = state.lead(epoch, leadership.clone()).await?;
         let first = begin(&state, epoch, self.replica.peers().me(), failover);
