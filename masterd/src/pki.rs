@@ -15,11 +15,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use sha1::Digest;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// How long the authority is good for, days.
-const AUTHORITY_DAYS: u32 = 3650;
+/// Seconds that certificates are good for, instead of five years: to try renewals.
+pub const LIFETIME_ENV: &str = "ROOST_CERTIFICATE_LIFETIME";
+/// How many times as long as what it signs an authority is good for: ten years.
+const AUTHORITY_LIVES: u32 = 2;
 /// How long a certificate of a node or a service is good for: Ganeti's five years.
 pub const NODE_LIFETIME: Duration = Duration::from_secs(5 * 365 * 86_400);
 /// How much earlier than it is made a certificate begins, at most: clocks differ.
@@ -33,6 +36,15 @@ const SERIAL_NUMBER: [u64; 4] = [2, 5, 4, 5];
 pub struct Pair {
     pub certificate: String,
     pub key: String,
+}
+
+/// How long certificates that are made now are good for; the authority's: twice as long.
+pub fn lifetime() -> Duration {
+    static LIFETIME: LazyLock<Duration> = LazyLock::new(|| {
+        let given = std::env::var(LIFETIME_ENV).ok().and_then(|text| text.parse().ok());
+        given.map_or(NODE_LIFETIME, Duration::from_secs)
+    });
+    *LIFETIME
 }
 
 impl std::fmt::Debug for Pair {
@@ -63,7 +75,7 @@ pub fn new_authority(cluster: &str) -> Result<Pair> {
     params.distinguished_name = name;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    valid(&mut params, DAY * AUTHORITY_DAYS);
+    valid(&mut params, lifetime() * AUTHORITY_LIVES);
     let certificate = params.self_signed(&key).map_err(failed)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
@@ -92,7 +104,7 @@ fn issuer(authority: &Pair) -> Result<Issuer<'static, KeyPair>> {
 pub fn new_node(authority: &Pair, node: NodeId) -> Result<Pair> {
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
-    node_params(&mut params, node, NODE_LIFETIME)?;
+    node_params(&mut params, node, lifetime())?;
     let certificate = params.signed_by(&key, &issuer(authority)?).map_err(failed)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
@@ -113,7 +125,7 @@ pub fn self_signed(name: &str) -> Result<Pair> {
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, name);
     params.distinguished_name = subject;
-    valid(&mut params, NODE_LIFETIME);
+    valid(&mut params, lifetime());
     let certificate = params.self_signed(&key).map_err(failed)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
@@ -246,7 +258,9 @@ mod tests {
         assert_eq!(fingerprint(&pem).unwrap().len(), 59);
         assert_eq!(sha256(&der).len(), 64);
         let said = Said::of(&pem).unwrap();
-        assert_eq!(said.issuer, Said::of(&authority.certificate).unwrap().subject);
+        let signer = Said::of(&authority.certificate).unwrap();
+        assert_eq!(said.issuer, signer.subject);
+        assert_eq!((signer.expires - signer.begins).round(), (10.0 * 365.0 + 1.0) * 86_400.0);
         let other = new_authority("c").unwrap();
         assert_ne!(said.issuer, Said::of(&other.certificate).unwrap().subject);
         assert_eq!((said.expires - said.begins).round(), (5.0 * 365.0 + 1.0) * 86_400.0);

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! So no secret is ever in an argument, a job, a plan or a log.
+//!
+//! Each version says where it comes from: what the administrator brought is not replaced unless he
+//! says so.
 
 use crate::pki;
 use crate::state::{Commit, State};
@@ -26,18 +29,35 @@ const UNUSED: f64 = 86_400.0;
 /// Random bytes of a secret: Ganeti's.
 const BYTES: usize = 20;
 
+/// Where a secret comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The administrator handed it in, or it was in a file already. Also if nobody knows.
+    #[default]
+    Brought,
+    /// masterd made it, and may make another.
+    Made,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     file: SecretFile,
     content: String,
     time: f64,
+    #[serde(default)]
+    origin: Origin,
 }
 
 /// A version's name and its document.
-pub fn document(file: SecretFile, content: &str) -> Result<(String, (Key, String))> {
+pub fn document(
+    file: SecretFile,
+    content: &str,
+    origin: Origin,
+) -> Result<(String, (Key, String))> {
     #[allow(clippy::disallowed_methods, reason = "it names a secret that is born here")]
     let version = uuid::Uuid::new_v4().to_string();
-    let stored = Stored { file, content: content.to_owned(), time: clock::seconds() };
+    let stored = Stored { file, content: content.to_owned(), time: clock::seconds(), origin };
     let body = serde_json::to_string(&stored)
         .map_err(|e| Error::internal(format!("unstorable secret: {e}")))?;
     let key = Key::new(Space::Meta, format!("{PREFIX}{version}"));
@@ -45,13 +65,13 @@ pub fn document(file: SecretFile, content: &str) -> Result<(String, (Key, String
 }
 
 /// The secrets that the configuration does not know: from their files, or made.
-pub fn missing(cluster: &Cluster, paths: &Paths) -> Result<BTreeMap<SecretFile, String>> {
+pub fn missing(cluster: &Cluster, paths: &Paths) -> Result<BTreeMap<SecretFile, (String, Origin)>> {
     let known = |file: &SecretFile| cluster.crypto.secrets.contains_key(file);
     let mut all = BTreeMap::new();
     for file in SecretFile::ALL.into_iter().filter(|file| !known(file)) {
         let path = paths.secret(file);
         if path.exists() {
-            all.insert(file, files::read(&path)?);
+            all.insert(file, (files::read(&path)?, Origin::Brought));
         }
     }
     let absent: Vec<_> =
@@ -59,7 +79,7 @@ pub fn missing(cluster: &Cluster, paths: &Paths) -> Result<BTreeMap<SecretFile, 
     for (file, content) in make(&cluster.cluster_name, &absent)? {
         // What is there stays, even if it goes together with what is made.
         if absent.contains(&file) {
-            all.insert(file, content);
+            all.insert(file, (content, Origin::Made));
         }
     }
     Ok(all)
@@ -130,11 +150,12 @@ fn in_time(pem: &str) -> std::result::Result<(), String> {
 pub async fn store(
     state: &State,
     contents: &BTreeMap<SecretFile, String>,
+    origin: Origin,
 ) -> Result<BTreeMap<SecretFile, String>> {
     let mut commit = Commit { deletes: unused(state).await?, ..Commit::default() };
     let mut versions = BTreeMap::new();
     for (file, content) in contents {
-        let (version, put) = document(*file, content)?;
+        let (version, put) = document(*file, content, origin)?;
         versions.insert(*file, version);
         commit.puts.push(put);
     }
@@ -175,6 +196,12 @@ pub async fn content(state: &State, version: &str) -> Result<String> {
     Ok(stored(state, version).await?.content)
 }
 
+/// The same, and where it comes from.
+pub async fn known(state: &State, version: &str) -> Result<(String, Origin)> {
+    let stored = stored(state, version).await?;
+    Ok((stored.content, stored.origin))
+}
+
 /// Refuses versions that are not there, or are of another file.
 pub async fn check_given(state: &State, given: &BTreeMap<SecretFile, String>) -> Result<()> {
     for (file, version) in given {
@@ -209,6 +236,15 @@ mod tests {
         assert_ne!(other[&SecretFile::ConfdHmacKey], *key);
         assert!(made[&SecretFile::SpiceCertificate].contains(&made[&SecretFile::SpiceAuthority]));
         assert!(!made[&SecretFile::SpiceAuthority].contains("KEY"));
+    }
+
+    #[test]
+    fn what_nobody_knows_was_brought() {
+        let old = r#"{"file": "rapi.pem", "content": "x", "time": 7.0}"#;
+        let stored: Stored = serde_json::from_str(old).unwrap();
+        assert_eq!(stored.origin, Origin::Brought);
+        let (_, (_, body)) = document(SecretFile::RapiCertificate, "x", Origin::Made).unwrap();
+        assert_eq!(serde_json::from_str::<Stored>(&body).unwrap().origin, Origin::Made);
     }
 
     #[test]

@@ -345,7 +345,8 @@ impl Master for Api {
             let content = String::from_utf8(request.content)
                 .map_err(|_| Error::wrong_input(format!("The {} is not text", file.describe())))?;
             secrets::check(file, &content)?;
-            let versions = secrets::store(&self.role.state()?, &[(file, content)].into()).await?;
+            let (state, contents) = (self.role.state()?, [(file, content)].into());
+            let versions = secrets::store(&state, &contents, secrets::Origin::Brought).await?;
             Ok(versions.into_values().next().unwrap_or_default())
         };
         let stored = work.await.map_err(|e: Error| to_status(&e))?;

@@ -61,7 +61,7 @@ impl Nodes {
         let state = &self.0.state;
         secrets::check_given(state, given).await?;
         let made = secrets::make(&state.config().cluster.cluster_name, make)?;
-        let mut versions = secrets::store(state, &made).await?;
+        let mut versions = secrets::store(state, &made, secrets::Origin::Made).await?;
         versions.extend(given.clone());
         Ok(versions)
     }

@@ -9,6 +9,14 @@
 //!   the one it was given, or less than a        job: new certificates for these nodes
 //!   third of its life left
 //!   every node has and knows everything new     job: former certificates are forgotten
+//!
+//!   what masterd knows by itself
+//!   ─────────────────────────────────────────   ──────────────────────────────────────────
+//!   the authority has less than a third of      job: a new one, trusted beside the old, and
+//!   its life left                               certificates of it for all nodes
+//!   a certificate of RAPI or SPICE that was     job: a new one
+//!   made here has less than a third left
+//!   one that the administrator brought ends     nothing: his clients know it; verify warns
 //! ```
 //!
 //! What a node reported once holds while it is away: it does not go back by itself. A node nobody
@@ -18,6 +26,7 @@ use crate::config::{Config, candidate_certs};
 use crate::jobs::{Engine, Hands, StepId};
 use crate::nodes::{NodeView, Nodes};
 use crate::pki::{self, Said};
+use crate::secrets::Origin;
 use crate::state::State;
 use crate::{authority, clock, secrets};
 use roost_proto::error::Result;
@@ -38,8 +47,32 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// A node whose renewal was tried is let be for this long, seconds; less where certificates are
 /// short-lived.
 const PAUSE: f64 = 60.0;
+/// So are the authority and certificates of services: there is much time left for them.
+const LONG_PAUSE: f64 = 3600.0;
+/// What of the shared secrets is renewed together.
+const TOGETHER: [&[SecretFile]; 2] =
+    [&[SecretFile::RapiCertificate], &[SecretFile::SpiceCertificate, SecretFile::SpiceAuthority]];
 /// Steps of ours have numbers far above those of the other reconciler's.
 const FIRST_ROUND: usize = 1 << 30;
+
+/// From when to when a certificate is good, seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Life {
+    begins: f64,
+    expires: f64,
+}
+
+impl Life {
+    fn of(pem: &str) -> Result<Life> {
+        let said = Said::of(pem)?;
+        Ok(Life { begins: said.begins, expires: said.expires })
+    }
+
+    /// Less than a third of it is left.
+    fn is_late(self, now: f64) -> bool {
+        self.expires - now < (self.expires - self.begins) / 3.0
+    }
+}
 
 /// How all nodes should be equipped.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +85,10 @@ struct Wanted {
     candidates: String,
     /// Version and SHA-256 of each secret.
     secrets: BTreeMap<SecretFile, (String, String)>,
+    /// How long the authority that signs now is good.
+    authority: Option<Life>,
+    /// How long the certificates among the secrets are that were made here.
+    made: BTreeMap<SecretFile, Life>,
 }
 
 /// What is to be done.
@@ -60,6 +97,9 @@ struct Todo {
     trust: Vec<NodeId>,
     write: Vec<(NodeId, SecretFile)>,
     renew: Vec<NodeId>,
+    /// A new authority.
+    authority: bool,
+    make: Vec<SecretFile>,
     /// Nobody needs anything former any more.
     forget: bool,
 }
@@ -70,6 +110,33 @@ impl Todo {
         let write = self.write.iter().map(|(node, _)| node);
         self.trust.iter().chain(write).chain(&self.renew).copied().collect()
     }
+}
+
+/// What is let be for a while after it was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Tried {
+    Node(NodeId),
+    Authority,
+    Secret(SecretFile),
+}
+
+impl Tried {
+    /// For how long, seconds.
+    fn pause(self) -> f64 {
+        let most = match self {
+            Tried::Node(_) => PAUSE,
+            Tried::Authority | Tried::Secret(_) => LONG_PAUSE,
+        };
+        most.min(pki::lifetime().as_secs_f64() / 10.0)
+    }
+}
+
+/// A job to submit.
+#[derive(Debug, PartialEq)]
+struct Job {
+    op: ClusterRenewCrypto,
+    tries: Vec<Tried>,
+    why: &'static str,
 }
 
 /// Runs until `shutdown`.
@@ -98,8 +165,8 @@ struct Watcher {
     state: State,
     nodes: Nodes,
     engine: Engine,
-    /// When a node's renewal was tried last.
-    tried: HashMap<NodeId, f64>,
+    /// When something was tried last.
+    tried: HashMap<Tried, f64>,
     round: usize,
     /// For which settings `wanted` was computed.
     known: Option<Crypto>,
@@ -144,18 +211,10 @@ impl Watcher {
             let version = version.clone();
             self.copy(&config, node, CryptoAction::Write { file, version, content: None }).await;
         }
-        let pause = PAUSE.min(authority::lifetime().as_secs_f64() / 10.0);
-        self.tried.retain(|_, then| now - *then < pause);
-        todo.renew.retain(|node| !self.tried.contains_key(node));
-        if !todo.renew.is_empty() {
-            self.tried.extend(todo.renew.iter().map(|node| (*node, now)));
-            let nodes = todo.renew.iter().map(|node| config.node_name(*node)).collect();
-            let op =
-                ClusterRenewCrypto { node_certificates: true, nodes, ..ClusterRenewCrypto::new() };
-            self.submit(op).await;
-        } else if todo.forget {
-            let op = ClusterRenewCrypto { forget_former: true, ..ClusterRenewCrypto::new() };
-            self.submit(op).await;
+        self.tried.retain(|what, then| now - *then < what.pause());
+        if let Some(job) = job(&config, &todo, |what| self.tried.contains_key(&what)) {
+            self.tried.extend(job.tries.iter().map(|what| (*what, now)));
+            self.submit(job).await;
         }
         Ok(())
     }
@@ -168,9 +227,13 @@ impl Watcher {
         }
         if let Some(first) = crypto.authorities.first() {
             wanted.issuer = Said::of(first)?.subject;
+            wanted.authority = Some(Life::of(first)?);
         }
         for (file, version) in &crypto.secrets {
-            let content = secrets::content(&self.state, version).await?;
+            let (content, origin) = secrets::known(&self.state, version).await?;
+            if origin == Origin::Made && file.is_certificate() {
+                wanted.made.insert(*file, Life::of(&content)?);
+            }
             let digest = pki::sha256(content.as_bytes());
             wanted.secrets.insert(*file, (version.clone(), digest));
         }
@@ -200,9 +263,9 @@ impl Watcher {
         self.nodes.forget(JobId(0));
     }
 
-    async fn submit(&self, op: ClusterRenewCrypto) {
+    async fn submit(&self, job: Job) {
+        let Job { op, why, .. } = job;
         let nodes = op.nodes.join(", ");
-        let why = if op.forget_former { "all nodes have new certificates" } else { "renewal" };
         let input = OpInput { common: Common::default(), op: op.into() };
         for submitted in self.engine.submit(vec![vec![input]], true).await {
             match submitted {
@@ -215,7 +278,15 @@ impl Watcher {
 
 /// Compares what nodes report with what should be. Pure.
 fn todo(config: &Config, wanted: &Wanted, seen: &HashMap<NodeId, Arc<NodeView>>, now: f64) -> Todo {
-    let mut todo = Todo { forget: config.cluster.crypto.overlaps(), ..Todo::default() };
+    let is_late = |file: &SecretFile| wanted.made.get(file).is_some_and(|life| life.is_late(now));
+    let is_ours = |file: &SecretFile| wanted.made.contains_key(file);
+    let due = |files: &&&[SecretFile]| files.iter().all(is_ours) && files.iter().any(is_late);
+    let mut todo = Todo {
+        forget: config.cluster.crypto.overlaps(),
+        authority: wanted.authority.is_some_and(|life| life.is_late(now)),
+        make: TOGETHER.iter().filter(due).copied().flatten().copied().collect(),
+        ..Todo::default()
+    };
     for node in config.nodes.values() {
         let view = seen.get(&node.uuid);
         let Some(report) = view.and_then(|view| view.report.crypto.as_ref()) else {
@@ -246,6 +317,35 @@ fn todo(config: &Config, wanted: &Wanted, seen: &HashMap<NodeId, Arc<NodeView>>,
     todo
 }
 
+/// The most urgent job, but for what was just tried. Pure.
+fn job(config: &Config, todo: &Todo, tried: impl Fn(Tried) -> bool) -> Option<Job> {
+    // It gives all nodes certificates, too.
+    if todo.authority && !tried(Tried::Authority) {
+        let op = ClusterRenewCrypto { new_cluster_certificate: true, ..ClusterRenewCrypto::new() };
+        return Some(Job { op, tries: vec![Tried::Authority], why: "the authority ends" });
+    }
+    let renew: Vec<_> =
+        todo.renew.iter().copied().filter(|node| !tried(Tried::Node(*node))).collect();
+    if !renew.is_empty() {
+        let nodes = renew.iter().map(|node| config.node_name(*node)).collect();
+        let op = ClusterRenewCrypto { node_certificates: true, nodes, ..ClusterRenewCrypto::new() };
+        let tries = renew.into_iter().map(Tried::Node).collect();
+        return Some(Job { op, tries, why: "nodes need certificates" });
+    }
+    let make: Vec<_> =
+        todo.make.iter().copied().filter(|file| !tried(Tried::Secret(*file))).collect();
+    if !make.is_empty() {
+        let tries = make.iter().copied().map(Tried::Secret).collect();
+        let op = ClusterRenewCrypto { new_secrets: make, ..ClusterRenewCrypto::new() };
+        return Some(Job { op, tries, why: "certificates of services end" });
+    }
+    todo.forget.then(|| Job {
+        op: ClusterRenewCrypto { forget_former: true, ..ClusterRenewCrypto::new() },
+        tries: vec![],
+        why: "all nodes have new certificates",
+    })
+}
+
 /// Whether a node is to have a secret.
 fn holds(node: &Node, file: SecretFile) -> bool {
     file.is_everywhere() || node.master_candidate
@@ -259,10 +359,10 @@ fn needs_certificate(
     now: f64,
 ) -> bool {
     let given = config.cluster.crypto.certs.get(&node);
-    let third = (report.expires - report.begins) / 3.0;
+    let life = Life { begins: report.begins, expires: report.expires };
     report.issuer != wanted.issuer
         || given.is_some_and(|given| *given != report.fingerprint)
-        || report.expires - now < third
+        || life.is_late(now)
 }
 
 #[cfg(test)]
@@ -282,6 +382,8 @@ mod tests {
             issuer: "CN=new".into(),
             candidates: "list".into(),
             secrets: secrets.into(),
+            authority: Some(Life { begins: NOW, expires: NOW + 1800.0 }),
+            made: BTreeMap::new(),
         };
         for name in ["node1", "node2", "node3"] {
             let view = site.facts.seen.entry(node_id(name)).or_default();
@@ -335,6 +437,66 @@ mod tests {
             c.crypto.certs = [(node_id("node2"), "given".into())].into();
         });
         assert_eq!(of(&site, &wanted, NOW).renew, [node_id("node2")], "not the one it was given");
+    }
+
+    #[test]
+    fn the_authority_is_renewed_in_the_last_third_of_its_life() {
+        let (mut site, wanted) = site();
+        for name in ["node1", "node2", "node3"] {
+            change(&mut site, name, |report| report.expires = NOW + 9000.0);
+        }
+        assert!(!of(&site, &wanted, NOW + 1199.0).authority);
+        let todo = of(&site, &wanted, NOW + 1201.0);
+        assert_eq!(todo, Todo { authority: true, ..Todo::default() });
+        let job = |tried: &[Tried]| job(&site.config, &todo, |what| tried.contains(&what));
+        let found = job(&[]).unwrap();
+        assert!(found.op.new_cluster_certificate && found.op.nodes.is_empty());
+        assert_eq!(job(&found.tries), None, "not at once again");
+    }
+
+    #[test]
+    fn certificates_made_here_are_renewed_and_brought_ones_are_not() {
+        let (site, mut wanted) = site();
+        let (rapi, spice, ca) =
+            (SecretFile::RapiCertificate, SecretFile::SpiceCertificate, SecretFile::SpiceAuthority);
+        let (short, long) = (
+            Life { begins: NOW, expires: NOW + 300.0 },
+            Life { begins: NOW, expires: NOW + 9000.0 },
+        );
+        wanted.made = [(rapi, long), (spice, short), (ca, short)].into();
+        assert_eq!(of(&site, &wanted, NOW + 199.0).make, []);
+        assert_eq!(of(&site, &wanted, NOW + 201.0).make, [spice, ca]);
+        wanted.made.insert(ca, long);
+        assert_eq!(of(&site, &wanted, NOW + 201.0).make, [spice, ca], "they go together");
+        wanted.made.remove(&ca);
+        assert_eq!(of(&site, &wanted, NOW + 201.0).make, [], "half of it was brought");
+        wanted.made = [(rapi, short)].into();
+        assert_eq!(of(&site, &wanted, NOW + 900_000.0).make, [rapi], "also when it is too late");
+        wanted.made.clear();
+        assert_eq!(of(&site, &wanted, NOW + 201.0), Todo::default());
+    }
+
+    #[test]
+    fn the_most_urgent_job_comes_first() {
+        let (site, _) = site();
+        let todo = Todo {
+            renew: vec![node_id("node2"), node_id("node3")],
+            authority: true,
+            make: vec![SecretFile::RapiCertificate],
+            forget: true,
+            ..Todo::default()
+        };
+        let mut tried: Vec<Tried> = vec![];
+        let mut next = || {
+            let job = job(&site.config, &todo, |what| tried.contains(&what)).unwrap();
+            tried.extend(&job.tries);
+            job.op
+        };
+        assert!(next().new_cluster_certificate);
+        let op = next();
+        assert!(op.node_certificates && op.nodes == ["node2", "node3"]);
+        assert_eq!(next().new_secrets, [SecretFile::RapiCertificate]);
+        assert!(next().forget_former);
     }
 
     #[test]
