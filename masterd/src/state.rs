@@ -164,6 +164,7 @@ impl State {
             leading,
             config,
             voters,
+            is_first: true,
             pending: VecDeque::new(),
             held: VecDeque::new(),
             newest: newest.clone(),
@@ -285,11 +286,12 @@ fn other_documents(contents: Contents) -> Vec<(Key, String)> {
     contents.documents.into_iter().filter(|(key, _)| !key.space.is_config()).collect()
 }
 
-/// Who has a say, as the log tells; before it ever told, whom the configuration asks for.
+/// Who has a say, as the log tells. Before it ever told, nobody had a copy but the master: the first
+/// commit of a leadership gives the other candidates their say.
 fn voters(contents: &Contents, config: &Config) -> Voters {
     let stored = contents.documents.iter().find(|(key, _)| *key == Voters::key());
     let stored = stored.and_then(|(_, body)| serde_json::from_str(body).ok());
-    stored.unwrap_or_else(|| Voters::one(Voters::wanted(config)))
+    stored.unwrap_or_else(|| Voters::one([config.master()].into()))
 }
 
 struct Leading {
@@ -310,6 +312,8 @@ struct Writer {
     /// The newest that is written.
     config: Arc<Config>,
     voters: Voters,
+    /// Nothing was written in this leadership yet.
+    is_first: bool,
     pending: VecDeque<Pending>,
     /// Commits that came while nothing may be written.
     held: VecDeque<(Commit, CommitReply)>,
@@ -341,6 +345,7 @@ impl Writer {
         match request {
             Request::Lead(epoch, quorum, reply) => {
                 self.leading = Some(Leading { epoch, quorum });
+                self.is_first = true;
                 reply.send(self.store.load().map(other_documents)).ok();
             }
             Request::Append(entries, counts, reply) => {
@@ -428,7 +433,7 @@ impl Writer {
     fn store(&mut self, tip: Arc<Config>, mut batches: Vec<Batch>, accepted: Vec<CommitReply>) {
         let Some(leading) = &self.leading else { return };
         let mut voters = self.voters.clone();
-        if !Arc::ptr_eq(&tip, &self.config)
+        if (!Arc::ptr_eq(&tip, &self.config) || self.is_first)
             && let Some(changed) = voters.changed_to(Voters::wanted(&tip))
         {
             voters = changed;
@@ -459,6 +464,7 @@ impl Writer {
         config.serial = last;
         self.config = Arc::new(config);
         self.voters = voters;
+        self.is_first = false;
         let first = last.0 + 1 - batches.len() as u64;
         let replies = (first..).map(Serial).zip(accepted).collect();
         self.pending.push_back(Pending { end: last, config: self.config.clone(), replies });
@@ -480,9 +486,8 @@ impl Writer {
             }
         }
         // A change of the voters that counts is over: only the new ones have a say.
-        if self.pending.is_empty()
-            && self.leading.is_some()
-            && let Some(settled) = self.voters.settled()
+        if self.leading.is_some()
+            && let Some(settled) = self.voters.settled_by(self.config.serial, counts)
         {
             let before = std::mem::replace(&mut self.voters, settled);
             let puts = vec![(Voters::key(), document(&self.voters))];

@@ -148,3 +148,36 @@ async fn a_copy_takes_commits_and_shows_those_that_count() {
     let gap = copy.append(entries, end.serial).await.unwrap_err();
     assert!(gap.message.contains("does not follow"), "{gap}");
 }
+
+#[tokio::test]
+async fn candidates_of_a_time_without_copies_get_their_say_with_the_first_commit() {
+    let (_dir, path) = cluster();
+    // As an earlier version of the program left it: two candidates, and no word of voters.
+    let (state, _) = State::start(Box::new(SqliteStore::open(&path).unwrap())).unwrap();
+    state.commit(second_node(&state.config())).await.unwrap();
+    let forget = Commit { deletes: vec![Voters::key()], ..Commit::default() };
+    state.commit(forget).await.unwrap();
+    drop(state);
+    // The writer closes the file when nobody can ask it any more.
+    let state = loop {
+        match SqliteStore::open(&path) {
+            Ok(store) => break State::open(Box::new(store)).unwrap(),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let (_, voters) = state.end().await.unwrap();
+    assert_eq!(voters.newest().len(), 1, "only the master has a copy");
+    let quorum = Arc::new(Later::default());
+    quorum.may_write.store(true, Ordering::SeqCst);
+    state.lead(Epoch(7), quorum.clone()).await.unwrap();
+    let task = tokio::spawn({
+        let state = state.clone();
+        async move { state.commit(note("first")).await }
+    });
+    while quorum.wrote.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (_, voters) = state.end().await.unwrap();
+    assert_eq!(voters.sets().iter().map(|set| set.len()).collect::<Vec<_>>(), [1, 2]);
+    task.abort();
+}

@@ -324,6 +324,7 @@ mod tests {
             round,
             master: roost_proto::ids::NodeId(Default::default()),
             alone,
+            without: std::collections::BTreeSet::new(),
             since: 15,
         };
         let first = fence(&paths);

@@ -81,12 +81,20 @@ impl Ballot {
         // A single voter has everything there is: it needs nobody's word to go on.
         let single = self.voters.all() == BTreeSet::from([self.me]);
         let note = self.note();
-        // What the master that went alone has, it can still be asked for.
+        let yes = |set: &BTreeSet<_>| set.iter().filter(|n| self.copies.contains_key(n)).count();
+        let majority = self.voters.sets().iter().all(|set| yes(set) > set.len() / 2);
+        // What the master that went alone has, it can still be asked for. Besides, a majority has
+        // what counted since there are more than two, and who came after the one that was away was
+        // given it; that one itself may know of neither.
+        let has_a_say = |node: &NodeId| self.voters.all().contains(node);
+        let matters = |n: &&AloneNote| {
+            n.without.contains(&self.me) || (!majority && n.without.iter().any(has_a_say))
+        };
         let lost = note.filter(|n| n.master != self.me && !self.copies.contains_key(&n.master));
+        let lost = lost.filter(matters);
         let copies_enough = self.voters.sets().iter().all(|set| {
-            let yes = set.iter().filter(|n| self.copies.contains_key(n)).count();
-            let of_two = set.len() == 2 && yes == 1 && nodes_enough && lost.is_none();
-            yes > set.len() / 2 || of_two
+            let of_two = set.len() == 2 && yes(set) == 1 && nodes_enough && lost.is_none();
+            yes(set) > set.len() / 2 || of_two
         });
         let absent = |of: &BTreeSet<NodeId>, has: &dyn Fn(&NodeId) -> bool| -> Vec<NodeId> {
             of.iter().filter(|n| !has(n)).copied().collect()
@@ -162,7 +170,9 @@ mod tests {
     }
 
     fn alone(master: u8, round: u64, alone: bool) -> NodeSays {
-        let note = AloneNote { epoch: Epoch(1), round, master: node(master), alone, since: 7 };
+        let epoch = Epoch(1);
+        let without = set(&[3 - master]);
+        let note = AloneNote { epoch, round, master: node(master), alone, without, since: 7 };
         NodeSays { epoch: Epoch(1), alone: Some(note) }
     }
 
@@ -206,6 +216,22 @@ mod tests {
         b.copies.insert(node(2), copy(1, 1, 30));
         assert!(b.count().is_enough(), "the one that was alone is here");
         assert_eq!(b.count().best.expect("a log").1, node(2));
+    }
+
+    #[test]
+    fn a_note_about_another_does_not_stop_a_majority() {
+        let mut b = ballot(&[1, 2, 3], &[1, 2, 3]);
+        b.me = node(3);
+        b.copies.insert(node(3), copy(1, 1, 12));
+        b.said.insert(node(3), alone(2, 1, true));
+        assert!(b.count().is_enough(), "of three, two have what counted");
+        b.me = node(1);
+        assert_eq!(b.count().may_lose.expect("a note").master, node(2), "it was away then");
+        let mut b = ballot(&[1, 2], &[1, 2, 3]);
+        let mut other = alone(2, 1, true);
+        other.alone.as_mut().expect("a note").without = set(&[3]);
+        b.said.insert(node(3), other);
+        assert!(b.count().is_enough(), "it came after 3, which has no say any more");
     }
 
     #[test]

@@ -41,8 +41,14 @@ pub struct Leader {
     excluded: BTreeSet<NodeId>,
     /// The one of two that is away, noted by a majority of the nodes.
     alone_without: Option<NodeId>,
+    /// Were away while changes counted without them, and have not been level since.
+    lacks: BTreeSet<NodeId>,
+    /// The serial that gave the voters their say.
+    voters_since: Serial,
     alone_after: Millis,
     began: Millis,
+    /// Its own copy has promised a newer epoch: nothing counts any more.
+    deposed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,9 +91,19 @@ impl Leader {
             copies: BTreeMap::new(),
             excluded: BTreeSet::new(),
             alone_without: None,
+            lacks: BTreeSet::new(),
+            voters_since: written,
             alone_after,
             began: now,
+            deposed: false,
         }
+    }
+
+    /// In earlier leaderships changes counted without these, as nodes have noted.
+    pub fn while_lacking(mut self, nodes: BTreeSet<NodeId>) -> Leader {
+        self.lacks = nodes;
+        self.lacks.remove(&self.me);
+        self
     }
 
     /// Its epoch.
@@ -113,8 +129,13 @@ impl Leader {
     /// Something was made durable here. Returns what counts now.
     pub fn wrote(&mut self, upto: Serial, voters: Voters) -> Serial {
         self.written = upto;
+        if voters != self.voters {
+            self.voters_since = upto;
+        }
         self.voters = voters;
-        self.alone_without = self.alone_without.filter(|_| self.other_of_two().is_some());
+        // Of two others than before, the one that was away is not one any more.
+        self.alone_without =
+            self.alone_without.filter(|without| self.other_of_two() == Some(*without));
         self.count()
     }
 
@@ -130,7 +151,16 @@ impl Leader {
         if holds >= self.counts {
             self.excluded.remove(&node);
         }
+        if holds >= self.first && holds >= self.counts {
+            self.lacks.remove(&node);
+        }
         self.count()
+    }
+
+    /// Its own copy is about to promise `epoch`: from here on nothing more counts, because the one
+    /// who is elected with that promise knows only what this copy holds now.
+    pub fn promised(&mut self, epoch: Epoch) {
+        self.deposed |= epoch > self.epoch;
     }
 
     /// The operator says that a voter is down. Refused for one that is there. Returns what counts.
@@ -160,6 +190,7 @@ impl Leader {
     pub fn go_alone(&mut self, other: NodeId, now: Millis) -> Serial {
         if self.may_go_alone(now) == Some(other) {
             self.alone_without = Some(other);
+            self.lacks.insert(other);
         }
         self.count()
     }
@@ -169,11 +200,31 @@ impl Leader {
         self.alone_without
     }
 
+    /// Whom nodes should note as lacking something; `None`: what they have noted stays. Before it
+    /// goes alone, that includes the one that is away. It is taken back when what counts is with a
+    /// majority of the voters, nobody left out, and the one that was away has everything: it may
+    /// believe to be one of two, although others have joined. A single voter takes nothing back: it
+    /// may not have asked anybody whom it once went alone without.
+    pub fn should_note(&self, now: Millis) -> Option<BTreeSet<NodeId>> {
+        let away = self.may_go_alone(now);
+        let replicated = self.alone_without.is_none()
+            && self.excluded.is_disjoint(&self.voters.all())
+            && self.counts >= self.first
+            && self.voters.all().len() > 1;
+        let lacks = self.lacks.iter().copied().chain(away).collect();
+        (away.is_some() || self.alone_without.is_some() || replicated).then_some(lacks)
+    }
+
+    /// Whether the set of voters counts itself: who is not in it has no say any more.
+    pub fn voters_count(&self) -> bool {
+        self.counts >= self.voters_since
+    }
+
     /// Whether to write at all: a majority was heard lately, so nobody else leads (or will learn
     /// of it from that majority).
     pub fn may_write(&self, now: Millis) -> bool {
         let near = |node| node == self.me || self.is_near(node, now);
-        self.voters.majority(&self.not_counted(), near)
+        !self.deposed && self.voters.majority(&self.not_counted(), near)
     }
 
     /// How safe changes are.
@@ -229,7 +280,7 @@ impl Leader {
             false => self.copies.get(&node).map_or(Serial(0), |copy| copy.holds),
         };
         let held = self.voters.held_by_majority(&self.not_counted(), held);
-        if held >= self.first && held > self.counts {
+        if held >= self.first && held > self.counts && !self.deposed {
             self.counts = held;
         }
         self.counts
@@ -298,6 +349,53 @@ mod tests {
     }
 
     #[test]
+    fn nothing_counts_after_a_newer_epoch_is_promised() {
+        let mut leader = leader(&[1, 2, 3]);
+        assert_eq!(leader.wrote(Serial(11), voters(&[1, 2, 3])), Serial(0));
+        leader.promised(Epoch(2));
+        assert_eq!(leader.heard(node(2), Serial(11), 1), Serial(11), "its own epoch");
+        leader.wrote(Serial(12), voters(&[1, 2, 3]));
+        leader.promised(Epoch(3));
+        assert_eq!(leader.heard(node(2), Serial(12), 2), Serial(11));
+        assert!(!leader.may_write(2));
+    }
+
+    #[test]
+    fn a_note_stays_until_both_have_everything() {
+        let mut leader = leader(&[1, 2]);
+        leader.heard(node(2), Serial(4), 100);
+        leader.wrote(Serial(11), voters(&[1, 2]));
+        assert_eq!(leader.should_note(150), None, "what an earlier leadership wrote is not there");
+        leader.heard(node(2), Serial(11), 200);
+        assert_eq!(leader.should_note(201), Some([].into()));
+        leader.exclude(node(2), 9_000).expect("it is down");
+        leader.wrote(Serial(12), voters(&[1, 2]));
+        assert_eq!(leader.should_note(9_001), None, "left out");
+        let mut single = Leader::new(node(1), Epoch(2), Serial(10), voters(&[1]), 10_000, 0);
+        single.wrote(Serial(11), voters(&[1]));
+        assert_eq!(single.should_note(1), None, "the former other one may come back");
+    }
+
+    #[test]
+    fn a_note_stays_until_the_one_that_was_away_is_level() {
+        let mut leader = leader(&[1, 2]);
+        assert_eq!(leader.should_note(20_000), Some([node(2)].into()));
+        leader.go_alone(node(2), 20_000);
+        let joint = voters(&[1, 2]).changed_to([1, 2, 3].map(node).into()).expect("a change");
+        leader.wrote(Serial(11), joint.clone());
+        assert!(!leader.voters_count());
+        leader.heard(node(3), Serial(11), 20_001);
+        assert!(leader.voters_count());
+        leader.wrote(Serial(12), joint.settled().expect("a change"));
+        assert_eq!(leader.heard(node(3), Serial(12), 20_002), Serial(12));
+        assert_eq!(leader.is_alone_without(), None);
+        let still = leader.should_note(20_003);
+        assert_eq!(still, Some([node(2)].into()), "2 still believes to be one of two");
+        leader.heard(node(2), Serial(12), 20_003);
+        assert_eq!(leader.should_note(20_004), Some([].into()));
+    }
+
+    #[test]
     fn of_three_nobody_goes_on_alone() {
         let mut leader = leader(&[1, 2, 3]);
         assert_eq!(leader.may_go_alone(1_000_000), None);
@@ -316,6 +414,19 @@ mod tests {
         assert_eq!(leader.wrote(Serial(12), settled), Serial(11));
         assert_eq!(leader.is_alone_without(), None);
         assert_eq!(leader.heard(node(3), Serial(12), 20_002), Serial(12), "two of three");
+    }
+
+    #[test]
+    fn another_second_voter_ends_being_alone() {
+        let mut leader = leader(&[1, 2]);
+        leader.go_alone(node(2), 20_000);
+        let joint = voters(&[1, 2]).changed_to([1, 3].map(node).into()).expect("a change");
+        leader.wrote(Serial(11), joint.clone());
+        assert_eq!(leader.is_alone_without(), Some(node(2)));
+        assert_eq!(leader.heard(node(3), Serial(11), 20_001), Serial(11));
+        leader.wrote(Serial(12), joint.settled().expect("a change"));
+        assert_eq!(leader.is_alone_without(), None, "2 has no say any more");
+        assert_eq!(leader.may_go_alone(40_000), Some(node(3)));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct Leadership {
     blocked: AtomicBool,
     /// The nodes that promised to obey it when it began.
     elected_by: BTreeSet<NodeId>,
-    /// The round of the last note, and whether nodes may still have it that says "alone".
+    /// The last note.
     note: Mutex<Note>,
 }
 
@@ -62,7 +62,11 @@ struct Recent {
 #[derive(Debug, Default)]
 struct Note {
     round: u64,
-    to_clear: bool,
+    /// Who lacks something, as a majority of these nodes has noted in this leadership: more nodes
+    /// need it again.
+    noted: Option<(BTreeSet<NodeId>, BTreeSet<NodeId>)>,
+    /// The operator was told of being alone.
+    told: bool,
     since: u64,
 }
 
@@ -144,7 +148,9 @@ impl Leadership {
         let tip = state.config();
         let note = Note {
             round: 0,
-            to_clear: note.is_some_and(|note| note.alone),
+            // Nodes that were not heard may have an older note, or one that never counted.
+            noted: None,
+            told: note.is_some_and(|note| note.alone),
             since: note.map_or(0, |note| note.since),
         };
         Arc::new(Leadership {
@@ -199,6 +205,11 @@ impl Leadership {
     /// Takes the operator's word back.
     pub fn include(&self, node: NodeId) {
         guard(&self.leader).include(node);
+    }
+
+    /// This machine's copy is about to promise a newer epoch: nothing counts any more.
+    pub(super) fn promised(&self, epoch: Epoch) {
+        guard(&self.leader).promised(epoch);
     }
 
     pub(super) fn tip(&self) -> Arc<Config> {
@@ -263,7 +274,10 @@ impl Leadership {
                     stop
                 });
             }
-            retired.tell(&self, &voters);
+            // While a change of the voters is under way, the older ones are still needed.
+            if guard(&self.leader).voters_count() {
+                retired.tell(&self, &voters);
+            }
             self.look_after_being_alone().await;
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -276,13 +290,14 @@ impl Leadership {
 
     async fn look_after_being_alone(&self) {
         let now = clock::forward_millis();
-        let (wants, is_alone) = {
+        let (wants, should) = {
             let leader = guard(&self.leader);
-            (leader.may_go_alone(now), leader.is_alone_without())
+            (leader.may_go_alone(now), leader.should_note(now))
         };
+        let Some(without) = should else { return };
         if let Some(other) = wants {
             let name = self.tip().node_name(other);
-            if self.put_note(true, Some(other)).await {
+            if self.put_note(without, Some(other)).await {
                 tracing::error!(
                     without = %name,
                     "NOT REPLICATED: the other master candidate is away; changes are kept here only"
@@ -296,30 +311,43 @@ impl Leadership {
                      answers"
                 );
             }
-        } else if is_alone.is_none()
-            && guard(&self.note).to_clear
-            && self.put_note(false, None).await
+            return;
+        }
+        let clear = without.is_empty();
+        let is_noted = {
+            let (tip, note) = (self.tip(), guard(&self.note));
+            let same = |(lacks, on): &(_, BTreeSet<_>)| {
+                *lacks == without && tip.online_nodes().all(|node| on.contains(&node.uuid))
+            };
+            note.noted.as_ref().is_some_and(same)
+        };
+        if !is_noted
+            && self.put_note(without, None).await
+            && clear
+            && std::mem::take(&mut guard(&self.note).told)
         {
-            guard(&self.note).to_clear = false;
             tracing::info!("changes are replicated again");
         }
     }
 
     /// Puts a note on a majority of the nodes; `false` if that failed. Of two nodes in all, one of
     /// which is the candidate that is away, this one is enough: no election can do without it.
-    async fn put_note(&self, alone: bool, away: Option<NodeId>) -> bool {
+    async fn put_note(&self, without: BTreeSet<NodeId>, away: Option<NodeId>) -> bool {
         let note = {
             let mut own = guard(&self.note);
             own.round += 1;
-            if alone {
-                own.to_clear = true;
+            // Until it is known what became of it, nodes may have the last one or this one.
+            own.noted = None;
+            if away.is_some() {
+                own.told = true;
                 own.since = clock::micros() / 1_000_000;
             }
             AloneNote {
                 epoch: self.epoch,
                 round: own.round,
                 master: self.peers.me(),
-                alone,
+                alone: !without.is_empty(),
+                without: without.clone(),
                 since: own.since,
             }
         };
@@ -346,7 +374,12 @@ impl Leadership {
             kept += usize::from(told.unwrap_or(false));
         }
         let of_two = nodes.len() == 2 && away.is_some_and(|a| nodes.iter().any(|n| n.uuid == a));
-        kept > nodes.len() / 2 || (of_two && kept == 1)
+        let enough = kept > nodes.len() / 2 || (of_two && kept == 1);
+        if enough {
+            let on = nodes.iter().map(|node| node.uuid).collect();
+            guard(&self.note).noted = Some((without, on));
+        }
+        enough
     }
 
     /// What was not acknowledged to the operator goes on in [`Leadership::state`]; see there.

@@ -63,6 +63,11 @@ impl Over {
         }
     }
 
+    /// Whether it is over.
+    pub fn is_now(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Returns why, when it is over.
     pub async fn wait(&self) -> String {
         self.token.cancelled().await;
@@ -146,23 +151,53 @@ impl Replica {
         heard.map(|h| (h.epoch, h.leader, clock::forward_millis().saturating_sub(h.at)))
     }
 
-    /// It leads from now on.
-    pub fn leads(&self, leadership: Arc<Leadership>) {
+    /// It leads from now on. Error: since it was elected, a newer epoch was promised to another.
+    pub async fn leads(&self, leadership: Arc<Leadership>) -> Result<()> {
+        // Held, so that a promise comes before, and is seen here, or after, and ends the leadership.
+        let promise = self.0.promise.lock().await;
+        if self.0.over.is_now() || promise.epoch() != leadership.epoch() {
+            return Err(Error::environment(format!(
+                "This node was elected in epoch {}, and has promised epoch {} to another since: \
+                 please retry",
+                leadership.epoch(),
+                promise.epoch()
+            )));
+        }
         // Once in a process: whoever is deposed starts over.
         self.0.leadership.set(leadership).ok();
+        Ok(())
+    }
+
+    /// Puts a whole log that was fetched for an election in place, and ends this process.
+    pub async fn replace(&self, file: transfer::Incoming, epoch: Epoch) -> Result<()> {
+        let promise = self.0.promise.lock().await;
+        if self.0.over.is_now() || promise.epoch() != epoch {
+            return Err(Error::environment(
+                "Another epoch was promised while the copy was fetched, please retry",
+            ));
+        }
+        file.put_in_place(true)?;
+        self.0.over.now("a whole copy of the state was fetched".into());
+        Ok(())
     }
 
     /// What it knows of itself; `epoch` other than 0 is promised if it can be.
     pub async fn promise(&self, epoch: Epoch) -> Result<pb::PromiseReply> {
         let mut promise = self.0.promise.lock().await;
-        let end = match &self.0.state {
-            Some(state) => Some(state.end().await?.0),
-            None => None,
-        };
+        self.still_has_its_copy()?;
+        let mut end = self.end().await?;
         let copy = Follower { promised: promise.epoch(), end };
         let granted = epoch.0 > 0 && copy.can_promise(epoch);
         if granted {
-            promise.raise(epoch)?;
+            if let Some(own) = self.0.leadership.get() {
+                own.promised(epoch);
+            }
+            if let Err(error) = promise.raise(epoch) {
+                self.depose_before(epoch, self.0.peers.me());
+                return Err(error);
+            }
+            // Whatever counted until now is in it.
+            end = self.end().await?;
         }
         let lately = self.heard().filter(|(_, _, ago)| *ago < LEASE);
         let leading = self.0.leadership.get().map(|l| (l.epoch(), self.0.peers.me()));
@@ -187,6 +222,22 @@ impl Replica {
         self.0.peers.candidate(request, cluster, protocol)
     }
 
+    async fn end(&self) -> Result<Option<Position>> {
+        match &self.0.state {
+            Some(state) => Ok(Some(state.end().await?.0)),
+            None => Ok(None),
+        }
+    }
+
+    /// When it is over, another file may be in the place of the one that is still open here: what
+    /// were written to that would be lost.
+    fn still_has_its_copy(&self) -> Result<()> {
+        match self.0.over.is_now() {
+            true => Err(Error::environment("this masterd starts over")),
+            false => Ok(()),
+        }
+    }
+
     /// Somebody else leads in this epoch: if this one leads in an older, it does so no more.
     fn depose_before(&self, epoch: Epoch, by: NodeId) -> bool {
         match self.0.leadership.get() {
@@ -202,10 +253,8 @@ impl Replica {
     async fn take(&self, from: NodeId, request: pb::AppendRequest) -> Result<pb::AppendReply> {
         let epoch = Epoch(request.epoch);
         let mut promise = self.0.promise.lock().await;
-        let end = match &self.0.state {
-            Some(state) => Some(state.end().await?.0),
-            None => None,
-        };
+        self.still_has_its_copy()?;
+        let end = self.end().await?;
         let verdict = Follower { promised: promise.epoch(), end }.judge(epoch, at(request.after));
         let reply = |verdict: pb::append_reply::Verdict, promised: Epoch, end| pb::AppendReply {
             verdict: verdict.into(),
@@ -238,7 +287,11 @@ impl Replica {
         Ok(reply(verdict, promise.epoch(), end))
     }
 
-    async fn install_file(&self, mut stream: Streaming<pb::InstallRequest>) -> Result<()> {
+    async fn install_file(
+        &self,
+        mut stream: Streaming<pb::InstallRequest>,
+        epoch: Epoch,
+    ) -> Result<()> {
         let mut file = transfer::Incoming::create(&self.0.paths)?;
         while let Some(part) =
             stream.message().await.map_err(|e| super::peers::unreachable("a copy broke off", &e))?
@@ -247,7 +300,12 @@ impl Replica {
                 Some(pb::install_request::Part::File(bytes)) => file.write(&bytes)?,
                 Some(pb::install_request::Part::Digest(digest)) => {
                     // No commit and no promise from here on: the process starts over with it.
-                    let _promise = self.0.promise.lock().await;
+                    let mut promise = self.0.promise.lock().await;
+                    self.still_has_its_copy()?;
+                    if epoch < promise.epoch() || self.0.leadership.get().is_some() {
+                        return Err(Error::environment(format!("Epoch {epoch} is over")));
+                    }
+                    promise.raise(epoch)?;
                     file.finish(&digest, self.0.state.is_some())?;
                     self.0.over.now("a new copy of the state has arrived".into());
                     return Ok(());
@@ -321,7 +379,7 @@ impl Service for Replica {
         if self.depose_before(epoch, from) {
             return Err(Status::unavailable("this masterd led until now and starts over"));
         }
-        self.install_file(stream).await.map_err(internal)?;
+        self.install_file(stream, epoch).await.map_err(internal)?;
         Ok(Response::new(pb::InstallReply {}))
     }
 

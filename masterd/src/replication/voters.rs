@@ -53,6 +53,13 @@ impl Voters {
         (self.0.len() > 1).then(|| Voters::one(self.newest().clone()))
     }
 
+    /// As [`Voters::settled`], once everything up to `counts` counts of a log that ends at `written`:
+    /// until these sets count themselves, the older ones keep their say. Of what an earlier
+    /// leadership left, a new leader knows that only when its own first change counts.
+    pub fn settled_by(&self, written: Serial, counts: Serial) -> Option<Voters> {
+        self.settled().filter(|_| counts >= written)
+    }
+
     /// The older sets first.
     pub fn sets(&self) -> &[BTreeSet<NodeId>] {
         &self.0
@@ -120,6 +127,8 @@ mod tests {
         assert!(!joint.majority(&none, yes(&[1, 2, 3])), "the new set has no majority");
         assert!(joint.majority(&none, yes(&[1, 2, 4])));
         assert_eq!(joint.settled(), Some(Voters::one(set(&[1, 4, 5]))));
+        assert_eq!(joint.settled_by(Serial(5), Serial(4)), None, "it does not count yet");
+        assert_eq!(joint.settled_by(Serial(5), Serial(5)), joint.settled());
         assert_eq!(old.settled(), None);
         assert_eq!(old.changed_to(set(&[3, 2, 1])), None);
     }

@@ -2,6 +2,7 @@
 
 use crate::ids::{Epoch, NodeId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A note that one of two master candidates accepts changes without the other, or does so no more.
 ///
@@ -14,8 +15,12 @@ pub struct AloneNote {
     /// Counts notes of one leadership.
     pub round: u64,
     pub master: NodeId,
-    /// It does; `false`: the other has everything again.
+    /// It does, or did; `false`: the others have everything again.
     pub alone: bool,
+    /// Candidates that may lack what was accepted without them: they must not lead without asking
+    /// the master, whoever else has a say by now.
+    #[serde(default)]
+    pub without: BTreeSet<NodeId>,
     /// Since when, seconds since 1970.
     pub since: u64,
 }
