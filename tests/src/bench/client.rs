@@ -92,6 +92,34 @@ impl Bench {
         self.rate(opcodes, 32).await
     }
 
+    /// How long a job's acceptance takes: one commit, one after another. Milliseconds.
+    pub async fn acceptances(&self, count: usize) -> Result<Vec<f64>> {
+        let op = json!({ "OP_ID": "OP_TEST_DELAY", "duration": 0.0, "on_master": true });
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            let jobs = vec![pb::Job { opcodes: vec![op.to_string()] }];
+            let request = pb::SubmitJobsRequest { jobs, even_if_drained: false };
+            let begin = Instant::now();
+            let reply = self.client.clone().submit_jobs(request).await?.into_inner();
+            all.push(begin.elapsed().as_secs_f64() * 1e3);
+            let job = match reply.jobs.into_iter().next().and_then(|s| s.outcome) {
+                Some(pb::submitted::Outcome::Job(job)) => job,
+                other => bail!("refused: {other:?}"),
+            };
+            // Its own commits must not be in the way of the next.
+            let request = pb::WaitForJobChangeRequest { job, log_serial: 0 };
+            let mut changes = self.client.clone().wait_for_job_change(request).await?.into_inner();
+            while changes.message().await?.is_some() {}
+        }
+        Ok(all)
+    }
+
+    /// How many commits there have been.
+    pub async fn serial(&self) -> Result<u64> {
+        let request = pb::ReplicationRequest::default();
+        Ok(self.client.clone().replication(request).await?.into_inner().written)
+    }
+
     /// Puts all jobs aside that have ended.
     pub async fn archive(&self) -> Result<()> {
         self.client.clone().auto_archive_jobs(pb::AutoArchiveRequest { age: -1 }).await?;

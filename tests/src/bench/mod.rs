@@ -1,6 +1,7 @@
 //! What the benchmark measures with.
 
 pub mod client;
+pub mod failover;
 
 use anyhow::{Context, Result};
 
@@ -14,6 +15,14 @@ pub fn figure(name: &str, value: f64, unit: &str) {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Bytes a daemon of this machine has had written to disks; 0 where they lie in memory.
+pub fn written(daemon: &str) -> Result<u64> {
+    let pid = std::fs::read_to_string(format!("/run/ganeti/{daemon}.pid"))?;
+    let io = std::fs::read_to_string(format!("/proc/{}/io", pid.trim()))?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    line.and_then(|n| n.trim().parse().ok()).with_context(|| format!("{daemon} shows no writes"))
 }
 
 /// The resident memory of a daemon of this machine, MiB.

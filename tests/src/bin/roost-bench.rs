@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use roost_tests::bench::{client::Bench, figure, median, rss};
+use roost_tests::bench::{client::Bench, failover, figure, median, rss, written};
 use roost_tests::lab::{Hypervisor, Lab, Options};
 use std::time::{Duration, Instant};
 
@@ -43,16 +43,22 @@ fn main() -> Result<()> {
 fn outside(quick: bool) -> Result<()> {
     let lab =
         Lab::up(Options { hypervisor: Hypervisor::Fake, init: true, ..Options::new("bench") })?;
+    let (times, master) = failover::measure(&lab, "node1".into(), 5)?;
+    figure("failover after kill -9, to the first accepted job", median(times), "ms");
     let own = std::env::current_exe()?.display().to_string();
     let limit = Duration::from_secs(3000);
     let mut argv = vec![own.as_str(), "inside"];
     if quick {
         argv.push("--quick");
     }
-    let output = lab.exec_within(limit, "node1", &argv)?;
+    let output = lab.exec_within(limit, &master, &argv)?;
     eprint!("{}", output.stderr);
     print!("{}", output.stdout);
     ensure!(output.ok(), "measuring failed");
+    let (times, _) = failover::measure(&lab, master, 5)?;
+    let size = if quick { "200" } else { "20,000" };
+    let name = format!("failover after kill -9, to the first accepted job, {size} instances");
+    figure(&name, median(times), "ms");
     Ok(())
 }
 
@@ -93,6 +99,7 @@ async fn measure(quick: bool) -> Result<()> {
     let list = command(&["gnt-instance", "list"], 31)?;
     figure("gnt-instance list, 200 instances", list, "ms");
     figure("gnt-cluster verify, 200 instances", command(&["gnt-cluster", "verify"], 5)?, "ms");
+    let few = commits(&bench, "200 instances").await?;
     if quick {
         return Ok(());
     }
@@ -106,6 +113,8 @@ async fn measure(quick: bool) -> Result<()> {
     let one = command(&["gnt-instance", "list", "bench-777.lab"], 11)?;
     figure("gnt-instance list of one of 20,000 instances", one, "ms");
     figure("gnt-cluster verify, 20,000 instances", command(&["gnt-cluster", "verify"], 3)?, "ms");
+    let many = commits(&bench, "20,000 instances").await?;
+    figure("commit with 20,000 instances to commit with 200", many / few, "times");
     let rate = bench.noop_jobs(jobs, 64).await?;
     figure("no-op jobs with 20,000 instances", rate, "jobs/s");
     figure("masterd memory, 20,000 instances", rss("masterd")?, "MiB");
@@ -115,4 +124,16 @@ async fn measure(quick: bool) -> Result<()> {
     let all = command(&["gnt-job", "list", "--archived"], 3)?;
     figure("gnt-job list --archived, more than 25,000", all, "ms");
     Ok(())
+}
+
+/// One commit at a time with all candidates' copies: the median, milliseconds.
+async fn commits(bench: &Bench, size: &str) -> Result<f64> {
+    let (before, serial) = (written("masterd")?, bench.serial().await?);
+    let middle = median(bench.acceptances(500).await?);
+    figure(&format!("commit on three candidates, {size}, median"), middle, "ms");
+    let commits = bench.serial().await?.saturating_sub(serial).max(1);
+    let bytes = written("masterd")?.saturating_sub(before) as f64 / commits as f64;
+    figure(&format!("written to the master's disk for a commit, {size}"), bytes, "bytes");
+    bench.archive().await?;
+    Ok(middle)
 }
