@@ -59,9 +59,10 @@ impl Wish {
             Wish::Stop => about("SHUTDOWN", json!({ "timeout": 5 })),
             Wish::Migrate => about("MIGRATE", json!({ "target_node": random.pick(nodes) })),
             Wish::Failover => about("FAILOVER", json!({ "target_node": random.pick(nodes) })),
-            Wish::Memory(mib) => {
-                about("SET_PARAMS", json!({ "beparams": { "memory": mib }, "force": true }))
-            }
+            Wish::Memory(mib) => about(
+                "SET_PARAMS",
+                json!({ "beparams": { "memory": mib }, "ignore_ipolicy": true }),
+            ),
             Wish::Tag(tag) => json!({
                 "OP_ID": "OP_TAGS_SET", "kind": "instance", "name": instance, "tags": [tag],
             }),

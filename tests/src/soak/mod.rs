@@ -142,7 +142,8 @@ fn make_lab(plan: &Plan) -> Result<Lab> {
         nodes: plan.nodes,
         hypervisor: Hypervisor::Fake,
         init: true,
-        data_mib: Some(64),
+        // Databases that parted from the master's are kept: there must be room for them.
+        data_mib: Some(256),
         ..Options::new(&name)
     };
     Lab::down_by_name(&options)?;
