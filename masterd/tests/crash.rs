@@ -83,6 +83,13 @@ fn without_master_ip(world: &mut World) {
     world.named("node1").addresses.clear();
 }
 
+/// More candidates than are wanted.
+fn smaller_pool(config: &Config) -> Vec<Change> {
+    let mut cluster = (*config.cluster).clone();
+    cluster.candidate_pool_size = 2;
+    vec![Change::Update(Object::Cluster(Box::new(cluster)))]
+}
+
 fn web_to_node2(world: &mut World) {
     world.teleport(WEB, "node1", "node2");
 }
@@ -287,6 +294,10 @@ scenarios! {
     node_remove: vec![] => op("NODE_REMOVE", json!({"node_name": "node4"}));
     cluster_modify: vec![] =>
         op("CLUSTER_SET_PARAMS", json!({"candidate_pool_size": 2, "beparams": {"maxmem": 256}}));
+    cluster_smaller_pool: vec![] =>
+        op("CLUSTER_SET_PARAMS", json!({"candidate_pool_size": 1}));
+    cluster_redist_conf_smaller_pool: vec![Step::Config(smaller_pool)] =>
+        op("CLUSTER_REDIST_CONF", json!({}));
     cluster_query: vec![] => op("CLUSTER_QUERY", json!({}));
     cluster_config_query: vec![] =>
         op("CLUSTER_CONFIG_QUERY", json!({"output_fields": ["cluster_name"]}));

@@ -1,7 +1,7 @@
 //! `OP_CLUSTER_REDIST_CONF`: writes what nodes know of the cluster again.
 //!
 //! ```text
-//!   │ a new serial; candidates, if there are too few │ ssconf of every online node
+//!   │ a new serial; candidates, if too few or too many │ ssconf of every online node
 //! ```
 //!
 //! Nodes are told of every change by themselves; this is for files that were damaged. The cluster is
@@ -25,10 +25,9 @@ impl Operate for ClusterRedistConf {
         let config = cx.config();
         let mut cluster = (*config.cluster).clone();
         let size = cluster.candidate_pool_size as usize;
-        let missing = pool::promotions(config, size, |_| true);
-        let promoted = pool::promote(cx, &mut cluster, missing);
+        let candidates = pool::balance(cx, &mut cluster, size);
         let mut plan = cx.start_plan();
-        plan.pivot.changes = promoted;
+        plan.pivot.changes = candidates;
         // A new serial number: whoever follows the configuration takes it anew.
         plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
         // As it will be then.
@@ -80,5 +79,30 @@ mod tests {
             panic!("{plan:?}")
         };
         assert_eq!(values["master_candidates"], "node1\nnode2\n");
+    }
+
+    #[test]
+    fn a_pool_that_is_too_large_shrinks() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        for name in ["node2", "node3"] {
+            site.joined(name, "192.0.2.9");
+            site.node(name, |n| n.master_candidate = true);
+        }
+        site.cluster(|c| c.candidate_pool_size = 2);
+        // It does not answer: the other one is worth more.
+        std::sync::Arc::make_mut(site.facts.seen.entry(node_id("node2")).or_default()).up = false;
+        let plan = site.run(ClusterRedistConf::new());
+        assert_eq!(
+            plan.say,
+            [
+                " - INFO: Note: more nodes are candidates (3) than desired (2)",
+                " - INFO: Demoted nodes from master candidate role: node2",
+            ]
+        );
+        assert!(site.config.node("node3").expect("it").master_candidate);
+        let Some(Action::SsconfWrite { values }) = plan.after[0].task.action() else {
+            panic!("{plan:?}")
+        };
+        assert_eq!(values["master_candidates"], "node1\nnode3\n");
     }
 }

@@ -4,7 +4,7 @@
 //! Where the master IP is handled otherwise from then on, it moves:
 //!
 //! ```text
-//!   master IP down │ the settings, new candidates │ master IP up, or a warning
+//!   master IP down │ the settings, the candidates │ master IP up, or a warning
 //! ```
 
 mod hypervisors;
@@ -49,26 +49,18 @@ impl Operate for ClusterSetParams {
         limits::put_into(self, cx, &mut new)?;
         simple(self, cx, &mut new)?;
 
-        let mut promoted = vec![];
+        let mut candidates = vec![];
         if self.candidate_pool_size.is_some() {
             let size = new.candidate_pool_size as usize;
-            let nodes = pool::promotions(config, size, |_| true);
-            promoted = pool::promote(cx, &mut new, nodes);
-            let pool = pool::count(config, size, |_| true);
-            if pool.now > size {
-                cx.info(format!(
-                    "Note: more nodes are candidates ({}) than desired ({size})",
-                    pool.now
-                ));
-            }
+            candidates = pool::balance(cx, &mut new, size);
         }
-        if new == *config.cluster {
+        if candidates.is_empty() && new == *config.cluster {
             cx.info("The cluster has these settings already, nothing was changed");
             return Ok(cx.start_plan());
         }
         let mut plan = cx.start_plan();
         master_ip::moved(&mut plan, config, &new, self.force)?;
-        plan.pivot.changes = promoted;
+        plan.pivot.changes = candidates;
         plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(new))));
         Ok(plan)
     }
@@ -210,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_candidate_pool_is_filled_or_left() {
+    fn the_candidate_pool_gets_its_size() {
         let mut site = Site::new(&["node1", "node2", "node3"]);
         site.cluster(|c| c.candidate_pool_size = 1);
         site.joined("node2", "192.0.2.2");
@@ -219,7 +211,17 @@ mod tests {
         assert!(site.config.node("node2").expect("it").master_candidate);
         assert_eq!(site.config.cluster.candidate_certs[&node_id("node2")], "FP:node2");
         let plan = site.run(modify(|op| op.candidate_pool_size = Some(1)));
-        assert_eq!(plan.say, [" - INFO: Note: more nodes are candidates (2) than desired (1)"]);
+        assert_eq!(
+            plan.say,
+            [
+                " - INFO: Note: more nodes are candidates (2) than desired (1)",
+                " - INFO: Demoted nodes from master candidate role: node2",
+            ]
+        );
+        assert!(!site.config.node("node2").expect("it").master_candidate);
+        assert!(!site.config.cluster.candidate_certs.contains_key(&node_id("node2")));
+        assert_eq!(site.config.cluster.candidate_pool_size, 1);
+        assert!(site.config.node("node1").expect("it").master_candidate);
     }
 
     #[test]

@@ -122,8 +122,7 @@ fn cluster(findings: &mut Findings<'_>, config: &Config) {
     }
 }
 
-/// As many candidates as there should be. One too many is no fault: nobody is demoted for a smaller
-/// pool.
+/// As many candidates as there should be. One too many is no fault: somebody made it one.
 fn candidates(findings: &mut Findings<'_>, config: &Config) {
     let size = config.cluster.candidate_pool_size as usize;
     let pool = pool::count(config, size, |_| true);
@@ -136,8 +135,8 @@ fn candidates(findings: &mut Findings<'_>, config: &Config) {
         findings.error(findings::ECLUSTERCFG, "", text);
     } else if pool.now > size {
         findings.notice(format!(
-            "{} master candidates found, {size} are wanted; demote some with 'gnt-node modify \
-             --master-candidate=no'",
+            "{} master candidates found, {size} are wanted; 'gnt-cluster redist-conf' demotes the \
+             surplus",
             pool.now
         ));
     }
