@@ -41,8 +41,9 @@ pub async fn stored_epoch(state: &State) -> Result<Epoch> {
     }
 }
 
-/// The first commit of a leadership: its epoch, and that this node is the master. With it counts
-/// whatever earlier leaderships left. A failover also takes the drain flag away, as Ganeti's.
+/// The first commit of a leadership: its epoch, and that this node is the master, a master candidate
+/// and online: what earlier leaderships left may say otherwise, and counts with it. A failover also
+/// takes the drain flag away, as Ganeti's.
 pub async fn begin(state: &State, epoch: Epoch, me: NodeId, failover: bool) -> Result<()> {
     let mut commit = Commit::default();
     commit.puts.push((epoch_key(), epoch.to_string()));
@@ -52,7 +53,6 @@ pub async fn begin(state: &State, epoch: Epoch, me: NodeId, failover: bool) -> R
         cluster.master_node = me;
         commit.changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
     }
-    if failover {
     let own = config.node_by_id(me)?;
     if !own.master_candidate || own.offline {
         // Else no node would obey it, this one included.
@@ -65,6 +65,7 @@ pub async fn begin(state: &State, epoch: Epoch, me: NodeId, failover: bool) -> R
         // Who has a say is looked at with every change, also one that changes nothing.
         commit.changes.push(Change::Update(Object::Cluster(Box::new((*config.cluster).clone()))));
     }
+    if failover {
         commit.deletes.push(drain_key());
     }
     state.commit(commit).await?;
