@@ -3,6 +3,7 @@
 use clap::Parser;
 use roost_tests::soak::{self, Plan};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Breaks a cluster in every way there is while clients work, and checks what it has promised.
@@ -30,17 +31,24 @@ struct Arguments {
     keep: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // The process's number is as good as anything to tell runs apart.
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("seed {seed}");
-    soak::run(&Plan {
+    let kept = soak::run(&Plan {
         seed,
         length: Duration::from_secs(60 * arguments.minutes),
         nodes: arguments.nodes,
         candidates: arguments.candidates,
         clients: arguments.clients,
         keep: arguments.keep.join(format!("seed-{seed}")),
-    })
+    });
+    match kept {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("roost-soak: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

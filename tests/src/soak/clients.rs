@@ -25,7 +25,7 @@ pub enum Wish {
     /// To wherever the allocator says.
     Migrate,
     Failover,
-    /// This much memory, MiB.
+    /// This much memory, MiB; multiples of 4, to which it is rounded up.
     Memory(u64),
     Tag(String),
 }
@@ -145,7 +145,7 @@ fn choose(
         30..45 => Wish::Stop,
         45..60 => Wish::Migrate,
         60..70 => Wish::Failover,
-        70..85 => Wish::Memory(4 + random.below(60) as u64),
+        70..85 => Wish::Memory(4 * (1 + random.below(15) as u64)),
         _ => {
             *count += 1;
             Wish::Tag(format!("t{count}"))
