@@ -16,7 +16,7 @@ use crate::api::{FailoverRequest, Role};
 use crate::jobs::Engine;
 use crate::replication::Over;
 use crate::state::{NobodyElse, State};
-use crate::store::etcd::{Campaign, Candidate, Etcd, EtcdStore, Leadership, follow};
+use crate::store::etcd::{Campaign, Candidate, Etcd, EtcdStore, Leadership, complaint, follow};
 use crate::store::{migrate, settings};
 use crate::tls::Tls;
 use crate::{files, watch};
@@ -62,7 +62,10 @@ impl WithEtcd {
         let (role, me) = (self.role.clone(), self.identity.node);
         tokio::spawn(make_way::serve(failovers, campaign.clone(), role, me, shutdown.clone()));
         let work = async {
-            let state = self.read(&etcd).await;
+            let state = tokio::select! {
+                state = self.read(&etcd) => state,
+                () = self.say_what_is_wrong(&etcd) => std::future::pending().await,
+            };
             self.role.set_state(state.clone());
             let following = shutdown.child_token();
             tokio::spawn(keep_up(
@@ -114,6 +117,16 @@ impl WithEtcd {
                 tracing::warn!(%why, "the state cannot be read from etcd; trying on");
                 self.role.wait_for(why.clone());
                 said = why;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Lets commands say why the state is not read yet, for ever.
+    async fn say_what_is_wrong(&self, etcd: &Etcd) {
+        loop {
+            if let Some(complaint) = complaint(&etcd.members().await) {
+                self.role.wait_for(complaint);
             }
             tokio::time::sleep(AGAIN).await;
         }

@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use roost_tests::bench::{client::Bench, failover, figure, median, rss, written};
+use roost_tests::bench::{client::Bench, etcd, failover, figure, median, p95, rss, written};
 use roost_tests::lab::{Hypervisor, Lab, Options};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Only how soon another candidate leads when the master is killed, with the state in etcd
+    Etcd {
+        /// Five kills instead of twenty
+        #[arg(long)]
+        quick: bool,
+    },
     /// Measure from inside the master node of a lab (used by the program itself)
     #[command(hide = true)]
     Inside {
@@ -35,6 +41,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Inside { quick }) => inside(quick),
+        Some(Command::Etcd { quick }) => leaderless(quick),
         None => outside(arguments.quick),
     }
 }
@@ -59,6 +66,15 @@ fn outside(quick: bool) -> Result<()> {
     let size = if quick { "200" } else { "20,000" };
     let name = format!("failover after kill -9, to the first accepted job, {size} instances");
     figure(&name, median(times), "ms");
+    drop(lab);
+    leaderless(quick)
+}
+
+/// How soon another candidate leads, with the state in etcd.
+fn leaderless(quick: bool) -> Result<()> {
+    let seconds = etcd::kills(if quick { 5 } else { 20 })?;
+    figure("etcd_failover_median_s", median(seconds.clone()), "s");
+    figure("etcd_failover_p95_s", p95(seconds), "s");
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod commands;
 mod crashes;
 mod drift;
+mod etcd;
 mod failover;
 mod jobs;
 mod refusals;

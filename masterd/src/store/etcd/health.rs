@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How long a member may take to answer.
-const ANSWER: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(2);
+/// The same for what it can answer alone.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// One member, as it answered a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,14 @@ impl Etcd {
                 let trouble = match member.range_within(ANSWER, request).await {
                     // It was asked whether it may be, so there is a majority.
                     Ok(_) | Err(Failure::Refused { .. }) => None,
-                    Err(Failure::Unavailable(detail)) => Some(brief(&detail, &endpoint)),
+                    Err(Failure::Unavailable(detail)) => {
+                        // This it can tell without the others.
+                        let there = tokio::time::timeout(ALONE, member.version()).await;
+                        Some(match there {
+                            Ok(Ok(_)) => "it has no majority of members with it".to_owned(),
+                            _ => brief(&detail, &endpoint),
+                        })
+                    }
                 };
                 (n, Member { endpoint, trouble })
             });
@@ -58,9 +67,9 @@ pub fn complaint(members: &[Member]) -> Option<String> {
         false => "nothing can be changed until there is a majority again",
     };
     Some(format!(
-        "Of etcd's {all} members, which keep the cluster's state, {} not answer: {}. {needed} are \
+        "Of etcd's {all} members, which keep the cluster's state, {} of no use: {}. {needed} are \
          needed: {what}. Start etcd there, or mend the network; 'etcdctl endpoint health' looks again",
-        if ill.len() == 1 { "1 does".to_owned() } else { format!("{} do", ill.len()) },
+        if ill.len() == 1 { "1 is".to_owned() } else { format!("{} are", ill.len()) },
         ill.join(", "),
     ))
 }
@@ -80,10 +89,13 @@ mod tests {
         let (good, bad) = (|n| member(n, None), |n| member(n, Some("refused")));
         assert_eq!(complaint(&[good(1), good(2), good(3)]), None);
         let text = complaint(&[good(1), bad(2), good(3)]).unwrap();
-        assert!(text.contains("1 does not answer: https://etcd2:2379 (refused)"), "{text}");
+        assert!(text.contains("1 is of no use: https://etcd2:2379 (refused)"), "{text}");
         assert!(text.contains("no other may fail"), "{text}");
         let text = complaint(&[good(1), bad(2), bad(3)]).unwrap();
-        assert!(text.contains("2 do not") && text.contains("nothing can be changed"), "{text}");
+        assert!(
+            text.contains("2 are of no use") && text.contains("nothing can be changed"),
+            "{text}"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
