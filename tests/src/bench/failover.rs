@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// Who is killed last may take this long to be level again.
 const LEVEL: Duration = Duration::from_secs(60);
 
+/// How long a new master announces its address: a failover meanwhile waits for the end of that.
+const ANNOUNCES: Duration = Duration::from_secs(4);
+
 /// Kills the master's masterd, runs `gnt-cluster master-failover` on the next node, and submits a job
 /// there; as often as `times`. Returns the milliseconds from the kill to the acceptance of the job,
 /// and who is the master now.
@@ -19,6 +22,7 @@ pub fn measure(lab: &Lab, mut master: String, times: usize) -> Result<(Vec<f64>,
         let place = nodes.iter().position(|n| *n == master).unwrap_or_default();
         let next = nodes[(place + 1) % nodes.len()].clone();
         runtime.block_on(level(lab, &master, nodes.len() - 1))?;
+        std::thread::sleep(ANNOUNCES);
         let begin = Instant::now();
         lab.kill_daemon(&master, "masterd")?;
         lab.check(&next, &["gnt-cluster", "master-failover"])?;

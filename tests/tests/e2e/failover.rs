@@ -501,7 +501,7 @@ fn a_master_that_is_alone_is_no_good_cluster() {
     c.ok("gnt-debug delay 0.01");
     let out = c.run("gnt-cluster verify");
     assert_eq!(out.code, 1);
-    assert!(out.stdout.contains("ERROR: NOT REPLICATED"), "{}", out.stdout);
+    assert!(out.stdout.contains("ERROR: cluster: NOT REPLICATED"), "{}", out.stdout);
     c.lab.start_daemon("node2", "masterd").unwrap();
     c.verify_settled();
 }
