@@ -34,6 +34,13 @@ fn read(reply: &ReplicationReply) -> Option<Complaint> {
     })
 }
 
+/// Where the state is, if it is not in masterd's own database: `etcd: URL, URL`.
+pub async fn shared_store(cx: &Cx) -> Option<String> {
+    let reply = cx.client().await.ok()?.replication(Vec::new()).await.ok()?;
+    let members: Vec<&str> = reply.members.iter().map(|m| m.endpoint.as_str()).collect();
+    (!members.is_empty()).then(|| format!("{}: {}", reply.store, members.join(", ")))
+}
+
 /// Says on standard error what is wrong with the copies.
 pub async fn warn(cx: &Cx) {
     if let Some(complaint) = complaint(cx).await {

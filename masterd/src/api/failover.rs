@@ -130,7 +130,10 @@ async fn shared(
             "The state is in etcd: changes wait for its members, not for nodes of the cluster",
         ));
     }
-    let members = etcd.members().await;
+    let mut members = etcd.known_members();
+    if members.is_empty() {
+        members = etcd.members().await;
+    }
     let config = state.config();
     let leading = role.leading().ok();
     let safety = match members.len() {

@@ -35,6 +35,7 @@ pub use filters::check as check_filter;
 use crate::config::Config;
 use crate::nodes::{Joined, NodeView};
 use crate::replication::Copies;
+use crate::store::etcd::Member;
 use locks::LockSet;
 use plan::Plan;
 use roost_proto::error::Result;
@@ -85,6 +86,11 @@ pub trait Hands: Send + Sync + 'static {
         None
     }
 
+    /// How the members of etcd are, if the state is there.
+    fn members(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
     /// A job is over: nodes need not remember its steps.
     fn forget(&self, job: JobId);
 }
@@ -102,6 +108,8 @@ pub struct Facts {
     pub debris: BTreeMap<String, plan::Debris>,
     /// How the copies of the state are; nothing if there can be none.
     pub copies: Option<Copies>,
+    /// How the members of etcd are, if the state is there.
+    pub members: Vec<Member>,
 }
 
 /// Where identifiers and random numbers come from: an input of planning.

@@ -235,6 +235,7 @@ impl Engine {
             joined: self.0.hands.joined(),
             debris: self.debris(),
             copies: self.0.hands.copies(),
+            members: self.0.hands.members(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub use observed::{NodeView, Observed};
 use crate::jobs::{BoxFuture, Hands, StepId};
 use crate::replication::{Copies, Leadership};
 use crate::state::State;
+use crate::store::etcd::{Etcd, Member};
 use crate::tls::{Own, Tls};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{ClusterId, Epoch, JobId, NodeId};
@@ -25,7 +26,7 @@ use roost_proto::node::{Action, Answer, Outcome, Progress, Question};
 use roost_proto::protocol;
 use roost_proto::rpc::node as pb;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ struct Inner {
     observed: Observed,
     joined: JoinedNodes,
     leadership: Option<Arc<Leadership>>,
+    /// Where the state is, if it is shared.
+    etcd: OnceLock<Etcd>,
     forget: mpsc::UnboundedSender<JobId>,
     patience: Duration,
 }
@@ -75,6 +78,7 @@ impl Nodes {
             observed: Observed::default(),
             joined,
             leadership,
+            etcd: OnceLock::new(),
             forget,
             patience: PATIENCE,
         }));
@@ -98,6 +102,12 @@ impl Nodes {
         };
         // Whoever is silent for longer is treated as a node that does not answer.
         tokio::time::timeout(limit, all).await.ok();
+    }
+
+    /// The state is in this etcd.
+    pub fn set_etcd(&self, etcd: Etcd) {
+        // Once in a leadership.
+        self.0.etcd.set(etcd).ok();
     }
 
     /// What nodes report.
@@ -262,6 +272,10 @@ impl Hands for Nodes {
 
     fn copies(&self) -> Option<Copies> {
         self.0.leadership.as_ref().map(|leadership| leadership.copies())
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.0.etcd.get().map(Etcd::known_members).unwrap_or_default()
     }
 
     fn joined(&self) -> Vec<Joined> {

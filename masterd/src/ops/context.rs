@@ -5,6 +5,7 @@ use crate::jobs::PlanInput;
 use crate::jobs::plan::{Plan, Task};
 use crate::nodes::NodeView;
 use crate::replication::Copies;
+use crate::store::etcd::Member;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Action, Answer, GuestReport, NodeReport, Question};
@@ -83,6 +84,11 @@ impl<'a, 'b> Context<'a, 'b> {
     /// How the copies of the state are; nothing if there can be none.
     pub fn copies(&self) -> Option<&'b Copies> {
         self.input.facts.copies.as_ref()
+    }
+
+    /// How the members of etcd are, if the state is there.
+    pub fn members(&self) -> &'b [Member] {
+        &self.input.facts.members
     }
 
     /// A machine that has joined under this name.

@@ -58,6 +58,7 @@ impl WithEtcd {
     ) -> Result<Option<Engine>> {
         let etcd = Etcd::new(&self.settings)?;
         self.role.set_etcd(etcd.clone());
+        tokio::spawn(etcd.clone().watch_members(shutdown.clone()));
         let campaign = self.campaign(&etcd);
         let (role, me) = (self.role.clone(), self.identity.node);
         tokio::spawn(make_way::serve(failovers, campaign.clone(), role, me, shutdown.clone()));
@@ -125,7 +126,7 @@ impl WithEtcd {
     /// Lets commands say why the state is not read yet, for ever.
     async fn say_what_is_wrong(&self, etcd: &Etcd) {
         loop {
-            if let Some(complaint) = complaint(&etcd.members().await) {
+            if let Some(complaint) = complaint(&etcd.known_members()) {
                 self.role.wait_for(complaint);
             }
             tokio::time::sleep(AGAIN).await;

@@ -58,6 +58,9 @@ pub async fn start(
         leadership.clone(),
         stop.clone(),
     );
+    if let Some(etcd) = role.etcd() {
+        nodes.set_etcd(etcd.clone());
+    }
     if let Some(leadership) = &leadership {
         nodes.first_reports(FIRST_REPORTS, Some(leadership.elected_by())).await;
     } else {

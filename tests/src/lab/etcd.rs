@@ -146,6 +146,8 @@ pub fn start(node: &Node<'_>, nodes: usize) -> Result<()> {
         ("listen-peer-urls", peer(n)),
         ("initial-advertise-peer-urls", peer(n)),
         ("initial-cluster", everybody.join(",")),
+        // A member that was cut off must not depose the leader when it returns.
+        ("pre-vote", "true".into()),
         ("client-cert-auth", "true".into()),
         ("peer-client-cert-auth", "true".into()),
         ("trusted-ca-file", format!("{DIR}/ca.pem")),

@@ -26,7 +26,12 @@ impl Verb for Info {
     const ABOUT: &'static str = "Shows cluster configuration";
 
     async fn run(self, cx: &Cx) -> Outcome {
-        let info = cx.client().await?.info().await?;
+        let mut info = cx.client().await?.info().await?;
+        if let (Some(store), Some(fields)) =
+            (replication::shared_store(cx).await, info.as_object_mut())
+        {
+            fields.insert("store".into(), store.into());
+        }
         replication::warn(cx).await;
         cx.io.write_out(&match self.json {
             true => table::pretty(&info),
@@ -107,6 +112,10 @@ fn dump(info: &Value) -> Dump {
         .add("Default disk parameters", Dump::json(value("diskparams")))
         .add("Instance policy - limits for instances", policy(value("ipolicy")))
         .add("Data collectors", collectors(info));
+    // Ours: last, so that what Ganeti says stays as it is.
+    if let Some(store) = info.get("store") {
+        fields.text("State kept in", pyrepr::str(store));
+    }
     fields.done()
 }
 
@@ -213,6 +222,12 @@ fn collectors(info: &Value) -> Dump {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_shared_store_is_named_last() {
+        let text = dump(&json!({ "store": "etcd: https://a:1, https://b:1" })).render();
+        assert!(text.ends_with("\nState kept in: etcd: https://a:1, https://b:1\n"), "{text}");
+    }
 
     #[test]
     fn sections_come_in_ganetis_order() {

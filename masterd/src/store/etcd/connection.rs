@@ -11,6 +11,7 @@
 //! change something carry a condition that holds only once; [`Answer::repeated`] says when an
 //! earlier copy may have done the work.
 
+use super::health::Member;
 use super::rpc;
 use crate::store::{StoreError, settings};
 use etcd_clients::{Auth, Kv, Lease, Maintenance, Watch};
@@ -74,6 +75,8 @@ struct Inner {
     current: Mutex<Current>,
     /// Connections to one member each.
     each: OnceLock<Vec<Etcd>>,
+    /// How they were, the last time that somebody looked.
+    members: Mutex<Vec<Member>>,
 }
 
 #[derive(Default)]
@@ -139,8 +142,18 @@ impl Etcd {
     }
 
     fn of(endpoints: Vec<(String, Endpoint)>, login: Option<(String, String)>) -> Etcd {
-        let (current, each) = (Mutex::default(), OnceLock::new());
-        Etcd(Arc::new(Inner { endpoints, login, current, each }))
+        let (current, each, members) = (Mutex::default(), OnceLock::new(), Mutex::default());
+        Etcd(Arc::new(Inner { endpoints, login, current, each, members }))
+    }
+
+    /// How the members were a moment ago; none: nobody has looked yet.
+    pub fn known_members(&self) -> Vec<Member> {
+        self.0.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The members are like this now.
+    pub(super) fn note_members(&self, members: Vec<Member>) {
+        *self.0.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// The members, each with a connection to it alone.
@@ -260,6 +273,18 @@ impl Etcd {
         };
         let answer = self.call(PATIENCE, rpc::StatusRequest {}, send).await?;
         Ok(answer.value.version)
+    }
+
+    /// Does the first member answer at all, majority or not? Logging in would need one.
+    pub async fn answers(&self) -> bool {
+        let Some((_, endpoint)) = self.0.endpoints.first() else { return false };
+        let mut member = Maintenance::new(endpoint.connect_lazy());
+        match timeout(CONNECT, member.status(rpc::StatusRequest {})).await {
+            Ok(Ok(_)) => true,
+            // So it wants to know who asks.
+            Ok(Err(status)) => Verdict::of(&status) != Verdict::Unknown,
+            Err(_) => false,
+        }
     }
 
     /// Leaves the member in use: it is alive but of no use.

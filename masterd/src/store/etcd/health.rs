@@ -4,11 +4,13 @@ use super::connection::{Etcd, Failure};
 use super::rpc::RangeRequest;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// How long a member may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// The same for what it can answer alone.
-const ALONE: Duration = Duration::from_secs(1);
+/// Between two looks at all members.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// One member, as it answered a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,25 @@ pub struct Member {
 }
 
 impl Etcd {
+    /// Looks after the members until `stop`, so that [`Etcd::known_members`] answers at once.
+    pub async fn watch_members(self, stop: CancellationToken) {
+        let watch = async {
+            loop {
+                let members = self.members().await;
+                let known = self.known_members();
+                let (before, now) = (complaint(&known), complaint(&members));
+                match &now {
+                    Some(now) if before.is_none() => tracing::warn!("{now}"),
+                    None if before.is_some() => tracing::info!("all members of etcd answer"),
+                    _ => {}
+                }
+                self.note_members(members);
+                sleep(LOOK).await;
+            }
+        };
+        stop.run_until_cancelled(watch).await;
+    }
+
     /// Asks every member for something that it can answer only with a majority behind it.
     pub async fn members(&self) -> Vec<Member> {
         let mut asking = JoinSet::new();
@@ -28,14 +49,10 @@ impl Etcd {
                 let trouble = match member.range_within(ANSWER, request).await {
                     // It was asked whether it may be, so there is a majority.
                     Ok(_) | Err(Failure::Refused { .. }) => None,
-                    Err(Failure::Unavailable(detail)) => {
-                        // This it can tell without the others.
-                        let there = tokio::time::timeout(ALONE, member.version()).await;
-                        Some(match there {
-                            Ok(Ok(_)) => "it has no majority of members with it".to_owned(),
-                            _ => brief(&detail, &endpoint),
-                        })
-                    }
+                    Err(Failure::Unavailable(detail)) => Some(match member.answers().await {
+                        true => "it has no majority of members with it".to_owned(),
+                        false => brief(&detail, &endpoint),
+                    }),
                 };
                 (n, Member { endpoint, trouble })
             });

@@ -8,6 +8,7 @@ use crate::jobs::plan::Plan;
 use crate::ops::node::pool;
 use crate::ops::{Context, Operate};
 use crate::replication::Safety;
+use crate::store::etcd::complaint;
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::Result;
 use roost_proto::ids::{DiskId, NodeId};
@@ -40,6 +41,7 @@ impl Operate for ClusterVerifyConfig {
         cluster(&mut findings, config);
         candidates(&mut findings, config);
         copies(&mut findings, cx);
+        members(&mut findings, cx);
         debris(&mut findings, cx);
         findings.heading("Verifying cluster certificate files");
         certificates::cluster(&mut findings, cx, now);
@@ -161,6 +163,13 @@ fn copies(findings: &mut Findings<'_>, cx: &Context<'_, '_>) {
     }
 }
 
+/// etcd's members, if the state is there. Without a majority of them nobody verifies anything.
+fn members(findings: &mut Findings<'_>, cx: &Context<'_, '_>) {
+    if let Some(text) = complaint(cx.members()) {
+        findings.warn(findings::ECLUSTERCFG, "", text);
+    }
+}
+
 /// What jobs left behind.
 fn debris(findings: &mut Findings<'_>, cx: &Context<'_, '_>) {
     for debris in cx.debris().values() {
@@ -227,6 +236,7 @@ mod tests {
     use super::*;
     use crate::jobs::plan::{Debris, Task};
     use crate::ops::testing::{NOW, Site, node_id};
+    use crate::store::etcd::Member;
     use roost_proto::ids::JobId;
     use roost_proto::node::{Action, Answer, VerifyReport};
     use serde_json::json;
@@ -318,5 +328,22 @@ mod tests {
             ..ClusterVerifyConfig::new()
         };
         assert_eq!(site.plan(ignoring).expect("a plan").result, true);
+    }
+
+    #[test]
+    fn members_of_etcd_that_are_away_are_a_warning() {
+        let mut site = site();
+        let member = |n: u8, trouble: Option<&str>| Member {
+            endpoint: format!("https://etcd{n}:2379"),
+            trouble: trouble.map(str::to_owned),
+        };
+        site.facts.members = vec![member(1, None), member(2, None), member(3, None)];
+        assert_eq!(site.plan(ClusterVerifyConfig::new()).expect("a plan").say, GOOD);
+        site.facts.members[1] = member(2, Some("connection refused"));
+        let plan = site.plan(ClusterVerifyConfig::new()).expect("a plan");
+        let said = plan.say.join("\n");
+        assert!(said.contains("WARNING: cluster: Of etcd's 3 members"), "{said}");
+        assert!(said.contains("https://etcd2:2379 (connection refused)"), "{said}");
+        assert_eq!(plan.result, true, "it works without that one");
     }
 }
