@@ -64,12 +64,28 @@ pub struct Count {
     pub best: Option<(Position, NodeId)>,
     /// The epoch to ask for next: higher than any that was heard of.
     pub next: Epoch,
+    /// A majority of the nodes answered: nobody else has their promise of the same epoch.
+    pub backed: bool,
 }
+
+/// The distance between epochs of those who lead without a majority of the nodes.
+const STRIDE: u64 = 1_000;
 
 impl Count {
     /// Nothing stands in the way.
     pub fn is_enough(&self) -> bool {
         self.copies_missing.is_empty() && self.nodes_missing.is_empty() && self.may_lose.is_none()
+    }
+
+    /// The epoch that `me` asks for. Without a majority of the nodes another one may choose at the
+    /// same time, and two masters of one epoch would be told apart by nobody, not even by the logs
+    /// they leave: so it is one that others hardly choose.
+    pub fn epoch(&self, me: NodeId) -> Epoch {
+        if self.backed {
+            return self.next;
+        }
+        let own = u64::try_from(me.0.as_u128() % u128::from(STRIDE)).unwrap_or_default();
+        Epoch((self.next.0 / STRIDE + 1) * STRIDE + own)
     }
 }
 
@@ -114,6 +130,7 @@ impl Ballot {
             nodes_missing,
             may_lose: lost.cloned(),
             best: self.best(),
+            backed: nodes_enough,
             next: Epoch(promised.chain(seen).max().unwrap_or_default().0 + 1),
         }
     }
@@ -253,6 +270,17 @@ mod tests {
         assert!(!b.count().is_enough());
         b.copies.insert(node(5), copy(1, 1, 10));
         assert!(b.count().is_enough());
+    }
+
+    #[test]
+    fn without_the_nodes_everybody_has_epochs_of_his_own() {
+        let mut b = ballot(&[1, 2], &[1, 2, 3]);
+        assert_eq!(b.count().epoch(node(1)), Epoch(1_001));
+        assert_eq!(b.count().epoch(node(2)), Epoch(1_002));
+        b.copies.insert(node(1), copy(1_001, 1, 10));
+        assert_eq!(b.count().epoch(node(1)), Epoch(2_001), "it has promised that already");
+        b.said.insert(node(3), says(1));
+        assert_eq!(b.count().epoch(node(1)), Epoch(1_002), "the next one");
     }
 
     #[test]

@@ -75,10 +75,19 @@ impl Election<'_> {
         }
         let count = asked.count();
         self.judge(&config, &count, aim, tell)?;
-        let epoch = count.next.max(Epoch(role::stored_epoch(self.state).await?.0 + 1));
-        let promised = self.ask(&config, Some(epoch)).await?;
-        let count = promised.count();
+        let stored = Epoch(role::stored_epoch(self.state).await?.0 + 1);
+        let mut epoch = count.epoch(self.me()).max(stored);
+        let backed = count.backed;
+        let mut promised = self.ask(&config, Some(epoch)).await?;
+        let mut count = promised.count();
         self.judge(&config, &count, aim, tell)?;
+        if backed && !count.backed {
+            // Somebody else may get their promise of the same epoch.
+            epoch = count.epoch(self.me()).max(stored);
+            promised = self.ask(&config, Some(epoch)).await?;
+            count = promised.count();
+            self.judge(&config, &count, aim, tell)?;
+        }
         let Some((best, holder)) = count.best else {
             return Err(Error::internal(
                 "nobody has a copy of the configuration, not even this one",
