@@ -53,6 +53,7 @@ fn add(sum: &mut Stats, one: Stats) {
     sum.forced += one.forced;
     sum.excused += one.excused;
     sum.stuck += one.stuck;
+    sum.restarted += one.restarted;
     sum.readded += one.readded;
     sum.recovery = sum.recovery.max(one.recovery);
 }
@@ -130,6 +131,7 @@ fn a_seed_repeats_itself() {
 
 /// How many seeds it takes until a broken rule is noticed.
 fn noticed(mutation: Mutation, within: u64) {
+    let within = std::env::var("WITHIN").ok().and_then(|n| n.parse().ok()).unwrap_or(within);
     let found = (0..within).find_map(|seed| Some((seed, run(seed, mutation, false).err()?)));
     let Some((seed, failure)) = found else {
         panic!("{mutation:?} was not noticed in {within} runs")

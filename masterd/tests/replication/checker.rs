@@ -47,6 +47,8 @@ pub struct Stats {
     pub stuck: u64,
     /// Nodes that had to be added again, because they did not know the new master.
     pub readded: u64,
+    /// Masters that had to be started again, because a node had promised itself to nobody.
+    pub restarted: u64,
     /// Milliseconds until all was well after the faults.
     pub recovery: u64,
 }
@@ -164,6 +166,11 @@ impl Checker {
         if let Some(at) = self.counted.values().find(|at| !holds(log, **at)).copied() {
             self.fails(format!("{at} counted, and is not in the leader's log in the end"));
         }
+    }
+
+    /// The operator brought about that two may have led at once.
+    pub fn split(&self) -> bool {
+        self.wins.iter().any(|win| win.excused)
     }
 
     /// Whether a log has all that counted.

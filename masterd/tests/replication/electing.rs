@@ -30,6 +30,8 @@ pub struct Election {
     ballot: Ballot,
     waits: BTreeSet<u64>,
     fetches: bool,
+    /// A majority of the nodes answered when it chose the epoch.
+    backed: bool,
     /// The operator's flags were needed.
     forced: bool,
 }
@@ -69,8 +71,16 @@ fn begins(w: &mut World, m: usize, p: &mut Process, aim: Aim) -> Result<(), Powe
     };
     let conf = copy.visible.clone();
     let waits = BTreeSet::new();
-    p.election =
-        Some(Election { aim, epoch: None, conf, ballot, waits, fetches: false, forced: false });
+    p.election = Some(Election {
+        aim,
+        epoch: None,
+        conf,
+        ballot,
+        waits,
+        fetches: false,
+        backed: false,
+        forced: false,
+    });
     ask(w, m, p, None)
 }
 
@@ -185,10 +195,15 @@ fn answered(w: &mut World, m: usize, p: &mut Process, rpc: u64) -> Result<(), Po
         }
     }
     let end = w.machines[m].disk.end().unwrap_or_default();
+    let chosen = count.epoch(id(m)).max(Epoch(end.epoch.0 + 1));
     let Some(epoch) = election.epoch else {
-        let epoch = count.next.max(Epoch(end.epoch.0 + 1));
-        return ask(w, m, p, Some(epoch));
+        election.backed = count.backed;
+        return ask(w, m, p, Some(chosen));
     };
+    if election.backed && !count.backed {
+        election.backed = false;
+        return ask(w, m, p, Some(chosen));
+    }
     let Some((best, holder)) = count.best else {
         p.election = None;
         return Ok(());

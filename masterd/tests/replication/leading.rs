@@ -245,7 +245,8 @@ fn link_sends(w: &mut World, m: usize, p: &mut Process, node: NodeId) {
     let (token, after, epoch) = (link.token, link.end, leads.epoch);
     let log = w.machines[m].disk.log.as_deref().unwrap_or_default();
     let lag = (log.len() as u64).saturating_sub(after.serial.0);
-    if link.known && lag > w.retain {
+    let whole = lag > w.retain && w.random.chance(600);
+    if link.known && whole {
         let log = Rc::new(log.to_vec());
         w.call(m, p, node, Ask::Install { epoch, log }, Waits::Install { node, token }, 60_000);
         return;
@@ -449,7 +450,8 @@ fn write(w: &mut World, m: usize, p: &mut Process, group: Vec<Wish>) -> Result<(
         return Ok(());
     }
     let mut voters = last.voters.clone();
-    if !Rc::ptr_eq(&conf, &last.conf)
+    let is_first = last.at.epoch != leads.epoch;
+    if (!Rc::ptr_eq(&conf, &last.conf) || is_first)
         && let Some(changed) = voters.changed_to(conf.wanted())
     {
         voters = Rc::new(changed);

@@ -201,8 +201,8 @@ pub struct Process {
     pub election: Option<Election>,
     pub over: bool,
     pub rpcs: BTreeMap<u64, Waits>,
-    /// The whole log that arrives.
-    pub incoming: Option<u64>,
+    /// Whole logs that arrive.
+    pub incoming: BTreeSet<u64>,
 }
 
 impl Process {

@@ -31,6 +31,15 @@ struct Habits {
     candidates: bool,
     /// Logs are damaged.
     damage: bool,
+    /// What happens more often than anything else.
+    often: Often,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Often {
+    Anything,
+    Failovers,
+    Candidates,
 }
 
 /// One run. `history`: writes down what happens.
@@ -43,6 +52,7 @@ pub fn run(seed: u64, mutation: Mutation, history: bool) -> Result<Stats, Failur
         declares: random.chance(300),
         candidates: random.chance(500),
         damage: random.chance(400),
+        often: *random.pick(&[Often::Anything, Often::Failovers, Often::Candidates]),
     };
     let faults = random.range(40_000, 160_000);
     let mut w = World::new(random, count, candidates, mutation, history);
@@ -121,7 +131,13 @@ fn act(w: &mut World, habits: &Habits) {
     let m = w.random.below(count);
     let leaders = leaders(w);
     let leader = if leaders.is_empty() { None } else { Some(*w.random.pick(&leaders)) };
-    match w.random.below(100) {
+    let often = w.random.chance(300);
+    let action = match habits.often {
+        Often::Failovers if often => 80,
+        Often::Candidates if often => 90,
+        _ => w.random.below(100),
+    };
+    match action {
         0..36 => {
             for leader in leaders {
                 for _ in 0..w.random.range(1, 4) {
@@ -241,7 +257,8 @@ fn damage(w: &mut World, m: usize) {
         **node != id(m) && disk.log.as_ref().is_some_and(|log| w.checker.has_all(log))
     };
     let alone = w.machines.iter().any(|x| x.disk.note.as_ref().is_some_and(|note| note.alone));
-    let bearable = voters.sets().len() == 1
+    let bearable = !w.checker.split()
+        && voters.sets().len() == 1
         && voters.sets().iter().all(|set| {
             let left = set.iter().filter(good).count();
             left > set.len() / 2 || (set.len() == 2 && left == 1 && !alone)
@@ -306,6 +323,9 @@ fn calm(w: &mut World) {
             Err(error) => {
                 why = error;
                 let leaders = leaders(w);
+                if w.now > began + 60_000 && w.checker.stats.restarted == 0 {
+                    restart_refused(w);
+                }
                 without = if leaders.is_empty() { without + 1 } else { 0 };
                 for leader in leaders {
                     wish(w, leader, What::Client);
@@ -338,7 +358,9 @@ fn calm(w: &mut World) {
 /// leads now, and nobody it knows can tell it.
 fn readd(w: &mut World) {
     let newest = w.machines.iter().filter_map(|machine| machine.disk.last());
-    let Some(conf) = newest.max_by_key(|last| last.at).map(|last| last.conf.clone()) else { return };
+    let Some(conf) = newest.max_by_key(|last| last.at).map(|last| last.conf.clone()) else {
+        return;
+    };
     for m in 0..w.machines.len() {
         if !w.machines[m].disk.listed.is_superset(&conf.candidates) {
             say!(w, "operator: adds {} again", name(m));
@@ -348,16 +370,27 @@ fn readd(w: &mut World) {
     }
 }
 
-/// Of a set of voters that was never acknowledged most have no copy: without flags nobody can be
-/// elected any more.
+/// A node may have promised its epoch to somebody who was not elected after all, and refuses the
+/// master that leads: masterd there is to be started again, and asks for a newer epoch.
+fn restart_refused(w: &mut World) {
+    for leader in leaders(w) {
+        let epoch = w.machines[leader].process.as_ref().and_then(|p| Some(p.leads.as_ref()?.epoch));
+        if w.machines.iter().any(|machine| Some(machine.disk.noded_epoch) > epoch) {
+            say!(w, "operator: starts masterd on {} again", name(leader));
+            w.checker.stats.restarted += 1;
+            w.kill(leader);
+            starts_in(w, leader, 100, 200);
+        }
+    }
+}
+
+/// Of a set of voters most have no copy (yet): without flags nobody can be elected any more.
 fn voters_without_copies(w: &World) -> bool {
     let newest = w.machines.iter().filter_map(|machine| machine.disk.last());
     newest.max_by_key(|last| last.at).is_some_and(|last| {
-        last.voters.sets().len() > 1
-            && last.voters.sets().iter().any(|set| {
-                set.iter().filter(|n| w.machines[ix(**n)].disk.log.is_some()).count()
-                    <= set.len() / 2
-            })
+        let has_one = |node: &&NodeId| w.machines[ix(**node)].disk.log.is_some();
+        let few = |set: &BTreeSet<_>| set.iter().filter(has_one).count() <= set.len() / 2;
+        last.voters.sets().iter().any(few)
     })
 }
 

@@ -126,8 +126,9 @@ pub fn masterd(
                 Answer::Failed
             } else {
                 // It arrives in pieces; the last one decides.
-                let takes = w.random.range(5, 3_000);
-                p.incoming = Some(rpc);
+                let long = w.random.chance(200);
+                let takes = w.random.range(5, if long { 20_000 } else { 2_000 });
+                p.incoming.insert(rpc);
                 w.schedule(takes, m, Some(p.run), Happens::Arrived { from, run, rpc, epoch, log });
                 return Ok(());
             }
@@ -281,10 +282,9 @@ pub fn arrived(
     epoch: Epoch,
     log: &[crate::machine::Entry],
 ) -> Result<(), PowerCut> {
-    if p.incoming != Some(rpc) {
+    if !p.incoming.remove(&rpc) {
         return Ok(());
     }
-    p.incoming = None;
     let unchecked = w.mutation == Mutation::InstallUnchecked;
     if (epoch < w.machines[m].disk.promised || p.leads.is_some()) && !unchecked {
         w.answer(m, from, run, rpc, Answer::Failed);

@@ -458,7 +458,9 @@ impl World {
         if !p.over {
             p.over = true;
             say!(self, "{}: over: {why}", name(m));
-            let soon = self.random.range(0, 40);
+            // Usually at once; but a process may be stopped at any point.
+            let late = self.random.chance(150);
+            let soon = self.random.range(0, if late { 3_000 } else { 40 });
             self.schedule(soon, m, Some(p.run), Happens::StartOver);
         }
     }
@@ -482,7 +484,7 @@ impl World {
             election: None,
             over: false,
             rpcs: BTreeMap::new(),
-            incoming: None,
+            incoming: BTreeSet::new(),
         }
     }
 
