@@ -95,7 +95,7 @@ impl<'a, H: Hands + Clone> Crew<'a, H> {
                 PATIENCE.as_secs()
             ));
         }
-        match self.up(master).await {
+        match self.up(master, &others).await {
             Ok(messages) => warnings.extend(messages),
             Err(error) => {
                 warnings.push(format!(
@@ -188,13 +188,20 @@ impl<'a, H: Hands + Clone> Crew<'a, H> {
         Question::IpAddress { ip: address.ip, netdev: address.netdev.clone(), probe }
     }
 
-    async fn up(&self, node: NodeId) -> Result<Vec<String>> {
+    /// Puts it on this node. What a former master began may have ended only now, on one of the others.
+    async fn up(&self, node: NodeId, others: &[NodeId]) -> Result<Vec<String>> {
         let up = Action::MasterIpUp { address: self.address.clone() };
         let give_up = Instant::now() + ANNOUNCED;
         loop {
             match self.run(node, &up).await {
                 Err(_) if Instant::now() < give_up => tokio::time::sleep(AGAIN).await,
                 ended => return ended,
+            }
+            for (other, report) in self.ask_all(others).await {
+                if report.here {
+                    // If it stays there, the next attempt says so.
+                    self.down(other).await.ok();
+                }
             }
         }
     }
@@ -362,6 +369,20 @@ mod tests {
         assert_eq!(done, []);
         assert!(warnings[0].contains("192.0.2.100 is still reachable after 30"), "{warnings:?}");
         assert!(warnings[1].contains("gnt-cluster activate-master-ip"), "{warnings:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_former_master_began_may_end_late() {
+        let site = Site::new(&["node1", "node2"]);
+        let fake = Fake::default();
+        // When they were asked, it was nowhere.
+        fake.0.lock().expect("not poisoned").holders.insert(node_id("node2"));
+        let crew = Crew::new(fake.clone(), 7, &site.config).expect("an address");
+        let others = [node_id("node2")];
+        let raised = crew.up(node_id("node1"), &others).await;
+        raised.expect("it is taken off the other");
+        let done = fake.0.lock().expect("not poisoned").done.clone();
+        assert_eq!(done, [("down", node_id("node2")), ("up", node_id("node1"))]);
     }
 
     #[tokio::test(start_paused = true)]
