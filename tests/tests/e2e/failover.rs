@@ -235,17 +235,13 @@ fn hangs(name: &str, freeze: fn(&Cluster), thaw: fn(&Cluster)) {
     let job = c.submit("gnt-instance add -t file --disk 0:size=1G -o slow -n node3 one");
     c.wait_job(job, "running");
     let log = c.lab.log_place("node1", "masterd").unwrap();
-    let pending = runtime.block_on(async {
-        let client = c.connect("node1").await;
-        freeze(&c);
-        let submission =
-            async move { client.submit(&master::diskless("late", "noop", "node2")).await };
-        let pending = tokio::spawn(submission);
-        // It is on its way, and nobody answers.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!pending.is_finished());
-        pending
-    });
+    let client = runtime.block_on(c.connect("node1"));
+    freeze(&c);
+    let late = master::diskless("late", "noop", "node2");
+    let pending = runtime.spawn(async move { client.submit(&late).await });
+    // It is on its way, and nobody answers.
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!pending.is_finished());
     c.fail_over("node2", "");
     let reply = c.replication("node2").unwrap();
     assert!(reply.leads && reply.epoch > old, "{reply:?}");
