@@ -240,13 +240,11 @@ fn a_master_that_hung_changes_nothing_when_it_wakes_up() {
     let old = state_on(&c, "node1").unwrap().epoch;
     let log = c.lab.log_place("node1", "masterd").unwrap();
     let runtime = runtime();
-    let pending = runtime.block_on(async {
-        let socket = c.lab.master_socket("node1").unwrap();
-        let client = Master::connect(&socket).await.unwrap();
-        c.lab.freeze("node1", "masterd").unwrap();
-        let late = async move { client.submit(&master::diskless("late", "noop", "node2")).await };
-        tokio::spawn(late)
-    });
+    let socket = c.lab.master_socket("node1").unwrap();
+    let client = runtime.block_on(async { Master::connect(&socket).await.unwrap() });
+    c.lab.freeze("node1", "masterd").unwrap();
+    let late = async move { client.submit(&master::diskless("late", "noop", "node2")).await };
+    let pending = runtime.spawn(late);
     c.wait_new_master(&["node2", "node3"]);
     // The node daemon of a frozen master lives, and obeys the new one.
     c.wait_address(&c.master);
