@@ -151,7 +151,9 @@ impl Leader {
         if holds >= self.counts {
             self.excluded.remove(&node);
         }
-        if holds >= self.first && holds >= self.counts {
+        // Without the one it is alone without, more may count the next moment.
+        let level = holds >= self.first && holds >= self.counts;
+        if level && self.alone_without != Some(node) {
             self.lacks.remove(&node);
         }
         self.count()
@@ -393,6 +395,19 @@ mod tests {
         assert_eq!(still, Some([node(2)].into()), "2 still believes to be one of two");
         leader.heard(node(2), Serial(12), 20_003);
         assert_eq!(leader.should_note(20_004), Some([].into()));
+    }
+
+    #[test]
+    fn who_is_left_alone_lacks_what_counts_next() {
+        let mut leader = leader(&[1, 2]);
+        leader.wrote(Serial(11), voters(&[1, 2]));
+        leader.heard(node(2), Serial(11), 100);
+        let joint = voters(&[1, 2]).changed_to([1, 2, 3].map(node).into()).expect("a change");
+        leader.wrote(Serial(12), joint);
+        assert_eq!(leader.go_alone(node(2), 20_000), Serial(11), "3 does not hold it yet");
+        leader.heard(node(2), Serial(11), 20_001);
+        assert_eq!(leader.heard(node(3), Serial(12), 20_002), Serial(12), "without 2");
+        assert_eq!(leader.should_note(20_003), Some([node(2)].into()));
     }
 
     #[test]

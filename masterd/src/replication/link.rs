@@ -7,17 +7,19 @@
 //!             └── DEPOSED: this leadership is over
 //! ```
 
+use super::leader::Millis;
 use super::leadership::{Leadership, TICK};
 use super::peers::unreachable;
 use super::replica::position;
 use super::transfer;
+use crate::clock;
 use crate::store::Position;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{Epoch, NodeId, Serial};
 use roost_proto::protocol::REPLICA;
 use roost_proto::rpc::replica as pb;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,8 @@ const LIMIT: usize = 4 << 20;
 const SILENCE: Duration = Duration::from_secs(4);
 /// When a copy is told what counts, if nothing else is to be told.
 const SOON: Duration = Duration::from_millis(20);
+/// When a node that did not answer is told again to drop its copy.
+const TELL_AGAIN: Millis = 10_000;
 /// A whole file may take this long.
 const WHOLE: Duration = Duration::from_secs(3_600);
 
@@ -171,31 +175,48 @@ async fn install(
     received.map(|_| ())
 }
 
-/// Nodes that were told to drop their copy because they are no candidates any more.
+/// Nodes that are no candidates (any more) and were told to drop what only candidates have.
 #[derive(Debug, Default)]
-pub struct Retired(BTreeSet<NodeId>);
+pub struct Retired {
+    /// They have done it.
+    done: Arc<Mutex<BTreeSet<NodeId>>>,
+    /// When the others were told last.
+    told: BTreeMap<NodeId, Millis>,
+}
 
 impl Retired {
-    /// Tells nodes that have no say any more, once; who is away is told by the next leadership.
+    /// Tells nodes that have no say any more; again and again those that do not answer.
     pub fn tell(&mut self, leadership: &Arc<Leadership>, voters: &BTreeSet<NodeId>) {
         let tip = leadership.tip();
-        self.0.retain(|node| !voters.contains(node));
+        let now = clock::forward_millis();
+        let done = {
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.retain(|node| !voters.contains(node));
+            done.clone()
+        };
         for node in tip.nodes.values() {
             let stays = voters.contains(&node.uuid) || node.uuid == leadership.peers.me();
-            if stays || node.master_candidate || node.offline || !self.0.insert(node.uuid) {
+            let lately = self.told.get(&node.uuid).is_some_and(|told| now - told < TELL_AGAIN);
+            if stays || node.master_candidate || node.offline || lately {
                 continue;
             }
+            if done.contains(&node.uuid) {
+                continue;
+            }
+            self.told.insert(node.uuid, now);
             let (leadership, id, address) =
                 (leadership.clone(), node.uuid, node.primary_ip.clone());
+            let done = self.done.clone();
             tokio::spawn(async move {
                 let request = pb::RetireRequest {
                     cluster: leadership.peers.identity.cluster.to_string(),
                     epoch: leadership.epoch().0,
                     protocol: REPLICA.version,
                 };
-                if let Ok(mut client) = leadership.peers.replica(id, &address) {
-                    // Without masterd there, or without a copy, nothing is to be dropped.
-                    tokio::time::timeout(SILENCE, client.retire(request)).await.ok();
+                let Ok(mut client) = leadership.peers.replica(id, &address) else { return };
+                let told = tokio::time::timeout(SILENCE, client.retire(request)).await;
+                if matches!(told, Ok(Ok(_))) {
+                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
                 }
             });
         }

@@ -389,6 +389,7 @@ impl Service for Replica {
         if Epoch(request.into_inner().epoch) < promise.epoch() {
             return Err(Status::failed_precondition("That epoch is over"));
         }
+        transfer::drop_secrets(&self.0.paths).map_err(internal)?;
         if self.0.state.is_some() {
             transfer::drop_copy(&self.0.paths).map_err(internal)?;
             self.0.over.now("this node is no master candidate any more".into());

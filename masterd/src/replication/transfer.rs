@@ -7,6 +7,7 @@ use crate::clock;
 use crate::store::sqlite::SqliteStore;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::Paths;
+use roost_proto::secrets::SecretFile;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -78,6 +79,18 @@ fn prune(paths: &Paths, why: &str) {
 /// Removes this machine's database.
 pub fn drop_copy(paths: &Paths) -> Result<()> {
     remove(&paths.database())
+}
+
+/// Removes the secrets that only master candidates have.
+pub fn drop_secrets(paths: &Paths) -> Result<()> {
+    for secret in SecretFile::ALL.into_iter().filter(|secret| !secret.is_everywhere()) {
+        let file = paths.secret(secret);
+        match fs::remove_file(&file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(&file, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A copy to send, of one moment; removed when dropped.
