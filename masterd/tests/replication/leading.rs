@@ -244,6 +244,10 @@ fn link_sends(w: &mut World, m: usize, p: &mut Process, node: NodeId) {
     link.waits = false;
     let (token, after, epoch) = (link.token, link.end, leads.epoch);
     let log = w.machines[m].disk.log.as_deref().unwrap_or_default();
+    if (log.len() as u64) < after.serial.0 {
+        // Its copy was taken away, and it is about to start over.
+        return;
+    }
     let lag = (log.len() as u64).saturating_sub(after.serial.0);
     let whole = lag > w.retain && w.random.chance(600);
     if link.known && whole {

@@ -40,26 +40,42 @@ enum Often {
     Anything,
     Failovers,
     Candidates,
+    PowerCuts,
+    Partitions,
+    Crashes,
 }
 
 /// One run. `history`: writes down what happens.
 pub fn run(seed: u64, mutation: Mutation, history: bool) -> Result<Stats, Failure> {
     let mut random = Random::new(seed);
-    let count = *random.pick(&[1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]);
-    let candidates = (*random.pick(&[1, 2, 2, 2, 3, 3, 3, 4, 5, 5])).min(count);
-    let habits = Habits {
+    let mut count = *random.pick(&[1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]);
+    let mut candidates = (*random.pick(&[1, 2, 2, 2, 3, 3, 3, 4, 5, 5])).min(count);
+    let mut habits = Habits {
         flags: random.chance(150),
         declares: random.chance(300),
         candidates: random.chance(500),
         damage: random.chance(400),
-        often: *random.pick(&[Often::Anything, Often::Failovers, Often::Candidates]),
+        often: *random.pick(&[
+            Often::Anything,
+            Often::Failovers,
+            Often::Candidates,
+            Often::PowerCuts,
+            Often::Partitions,
+            Often::Crashes,
+        ]),
     };
-    let faults = random.range(40_000, 160_000);
+    if let Some(often) = focus(mutation) {
+        (count, candidates) = (3, 3);
+        habits.often = often;
+    }
+    let faults = random.range(40_000, 300_000);
     let mut w = World::new(random, count, candidates, mutation, history);
     say!(w, "seed {seed}: {count} machines, {candidates} candidates, {habits:?}, {mutation:?}");
     let until = w.now + faults;
     while w.now < until {
-        let pause = w.random.range(20, 900);
+        // Much may come at once.
+        let pause = if w.random.chance(300) { 40 } else { 900 };
+        let pause = w.random.range(1, pause);
         let next = w.now + pause;
         while w.step(next) && w.checker.violation.is_none() {}
         if w.checker.violation.is_some() {
@@ -72,6 +88,16 @@ pub fn run(seed: u64, mutation: Mutation, history: bool) -> Result<Stats, Failur
         return failed(w);
     }
     Ok(w.checker.stats)
+}
+
+/// Where rules matter only now and then, what makes them matter is done more often.
+fn focus(mutation: Mutation) -> Option<Often> {
+    match mutation {
+        Mutation::PromiseFromMemory => Some(Often::PowerCuts),
+        Mutation::ObeyDeposed | Mutation::SkipFirst => Some(Often::Partitions),
+        Mutation::InstallUnchecked | Mutation::LeadThoughPromised => Some(Often::Failovers),
+        _ => None,
+    }
 }
 
 fn failed(w: World) -> Result<Stats, Failure> {
@@ -131,11 +157,18 @@ fn act(w: &mut World, habits: &Habits) {
     let m = w.random.below(count);
     let leaders = leaders(w);
     let leader = if leaders.is_empty() { None } else { Some(*w.random.pick(&leaders)) };
-    let often = w.random.chance(300);
+    let often = w.random.chance(350);
+    // With whatever happens often also comes what makes it tell.
+    let failover = w.random.chance(300);
     let action = match habits.often {
-        Often::Failovers if often => 80,
-        Often::Candidates if often => 90,
-        _ => w.random.below(100),
+        Often::Anything => w.random.below(100),
+        _ if !often => w.random.below(100),
+        Often::Failovers => 80,
+        _ if failover => 80,
+        Often::Candidates => 90,
+        Often::PowerCuts => 50,
+        Often::Partitions => *w.random.pick(&[58, 58, 65]),
+        Often::Crashes => *w.random.pick(&[40, 46]),
     };
     match action {
         0..36 => {
@@ -227,6 +260,13 @@ fn freeze(w: &mut World, m: usize) {
 
 fn partition(w: &mut World, m: usize) {
     let count = w.machines.len();
+    let other = w.random.below(count);
+    if other != m && w.random.chance(300) {
+        // Others still reach both.
+        say!(w, "network: {} and {} do not reach each other", name(m), name(other));
+        w.cut.extend([(m, other), (other, m)]);
+        return;
+    }
     let apart: BTreeSet<usize> = match w.random.below(3) {
         0 => (0..count).filter(|_| w.random.chance(500)).collect(),
         _ => BTreeSet::from([m]),
