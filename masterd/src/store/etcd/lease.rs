@@ -219,8 +219,9 @@ impl Campaign {
             return;
         };
         loop {
-            // A watch may die without a word: so look again now and then.
-            match timeout(self.ttl * 2, stream.message()).await {
+            // A watch dies without a word with its member's machine, which may be the leader's too: so
+            // look again often enough to be ready when the lease expires.
+            match timeout(self.ttl / 2, stream.message()).await {
                 Ok(Ok(Some(answer))) => {
                     let ended = |event: &super::rpc::Event| event.r#type() == EventType::Delete;
                     if answer.canceled || answer.events.iter().any(ended) {
