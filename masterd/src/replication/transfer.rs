@@ -24,8 +24,8 @@ fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {
 }
 
 /// SQLite's files of a database.
-fn all_files(database: &Path) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|ending| {
+fn all_files(database: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|ending| {
         let mut name = database.as_os_str().to_owned();
         name.push(ending);
         name.into()
@@ -107,12 +107,20 @@ impl Outgoing {
         #[allow(clippy::disallowed_methods, reason = "two copies may be made at once")]
         let path = paths.data_dir().join(format!(".config.db.copy-{}", uuid::Uuid::new_v4()));
         let (database, copy) = (paths.database(), path.clone());
-        tokio::task::spawn_blocking(move || SqliteStore::reader(&database)?.copy_to(&copy))
-            .await
-            .map_err(|e| Error::internal(e.to_string()))?
-            .map_err(|e| Error::environment(e.to_string()))?;
-        let file = File::open(&path).map_err(|e| failed(&path, &e))?;
-        Ok(Outgoing { path, file, digest: Sha256::new() })
+        let made =
+            tokio::task::spawn_blocking(move || SqliteStore::reader(&database)?.copy_to(&copy));
+        let copied = made.await.map_err(|e| Error::internal(e.to_string()))?;
+        let opened = copied
+            .map_err(|e| Error::environment(e.to_string()))
+            .and_then(|()| File::open(&path).map_err(|e| failed(&path, &e)));
+        match opened {
+            Ok(file) => Ok(Outgoing { path, file, digest: Sha256::new() }),
+            Err(error) => {
+                // Half a copy on a disk that is full must not stay.
+                remove(&path)?;
+                Err(error)
+            }
+        }
     }
 
     /// The next piece; `None` at the end.

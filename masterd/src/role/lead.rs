@@ -100,10 +100,17 @@ pub async fn start(
         leadership,
     });
     tokio::spawn(watch::ssconf::run(state.clone(), nodes.clone(), stop.clone()));
-    tokio::spawn(watch::certificates::run(state.clone(), nodes.clone(), engine.clone(), stop));
+    let stop_certificates = stop.clone();
+    tokio::spawn(watch::certificates::run(
+        state.clone(),
+        nodes.clone(),
+        engine.clone(),
+        stop_certificates,
+    ));
     let warnings = master_ip::take(&nodes, &config).await;
     for warning in &warnings {
         tracing::warn!(%warning, "the master IP");
     }
+    tokio::spawn(master_ip::keep_off_others(state, nodes, stop));
     Ok((engine, warnings))
 }

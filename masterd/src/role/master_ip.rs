@@ -12,6 +12,7 @@
 use crate::config::Config;
 use crate::jobs::{Hands, StepId};
 use crate::nodes::Nodes;
+use crate::state::State;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{JobId, NodeId};
 use roost_proto::node::{Action, Answer, IpReport, MasterIp, Question};
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// A node that has not said by then whether it has the address is not waited for.
 const ASK: Duration = Duration::from_secs(2);
@@ -42,6 +44,23 @@ pub async fn take(nodes: &Nodes, config: &Config) -> Vec<String> {
         Err(error) => return vec![error.message],
     };
     crew.take().await
+}
+
+/// Takes the address off every other node that has it, whenever a node begins to answer: one that
+/// hung while another took over still has it. Until `shutdown`.
+pub async fn keep_off_others(state: State, nodes: Nodes, shutdown: CancellationToken) {
+    let mut came = nodes.observed().came();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = came.changed() => if changed.is_err() { return },
+        }
+        let config = state.config();
+        match Crew::new(nodes.clone(), nodes.epoch().0, &config) {
+            Ok(crew) => crew.only_here().await.iter().for_each(|said| tracing::warn!("{said}")),
+            Err(error) => tracing::warn!(%error, "nobody can tell who has the master IP"),
+        }
+    }
 }
 
 /// Takes the address off a node that leads no more, `here`: its own noded must still obey it, so
@@ -73,11 +92,38 @@ impl<'a, H: Hands + Clone> Crew<'a, H> {
         Ok(Crew { hands, epoch: usize::try_from(epoch).unwrap_or(usize::MAX), config, address })
     }
 
+    fn others(&self) -> Vec<NodeId> {
+        let master = self.config.master();
+        self.config.online_nodes().map(|n| n.uuid).filter(|id| *id != master).collect()
+    }
+
+    /// Down on every other node that has it. Result: what was done, and what could not be.
+    async fn only_here(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (node, report) in self.ask_all(&self.others()).await {
+            if !report.here {
+                continue;
+            }
+            said.push(match self.down(node).await {
+                Ok(_) => format!(
+                    "Node {} still had the master IP {} from its time as the master: it was taken \
+                     off",
+                    self.config.node_name(node),
+                    self.address.ip
+                ),
+                Err(error) => self.stays(node, &error),
+            });
+        }
+        if !said.is_empty() {
+            self.hands.forget(JobId(0));
+        }
+        said
+    }
+
     async fn take(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let master = self.config.master();
-        let others: Vec<_> =
-            self.config.online_nodes().map(|n| n.uuid).filter(|id| *id != master).collect();
+        let others = self.others();
         let reports = self.ask_all(&others).await;
         let silent = others.iter().any(|id| !reports.contains_key(id));
         let holders: Vec<_> =
@@ -383,6 +429,18 @@ mod tests {
         raised.expect("it is taken off the other");
         let done = fake.0.lock().expect("not poisoned").done.clone();
         assert_eq!(done, [("down", node_id("node2")), ("up", node_id("node1"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_hung_gives_it_up_when_it_is_back() {
+        let site = Site::new(&["node1", "node2", "node3"]);
+        let fake = Fake::default();
+        fake.0.lock().expect("not poisoned").holders.insert(node_id("node3"));
+        let crew = Crew::new(fake.clone(), 7, &site.config).expect("an address");
+        let said = crew.only_here().await;
+        assert!(said[0].contains("node3") && said[0].contains("was taken off"), "{said:?}");
+        assert!(crew.only_here().await.is_empty(), "there is nothing more to do");
+        assert_eq!(fake.0.lock().expect("not poisoned").done, [("down", node_id("node3"))]);
     }
 
     #[tokio::test(start_paused = true)]
