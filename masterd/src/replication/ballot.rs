@@ -107,7 +107,9 @@ impl Ballot {
             n.without.contains(&self.me) || (!majority && n.without.iter().any(has_a_say))
         };
         let lost = note.filter(|n| n.master != self.me && !self.copies.contains_key(&n.master));
-        let lost = lost.filter(matters);
+        // A log of a later leadership has it: who was elected then had heard of the note, too.
+        let last = self.best().map(|(end, _)| end.epoch).unwrap_or_default();
+        let lost = lost.filter(matters).filter(|n| n.epoch >= last);
         let copies_enough = self.voters.sets().iter().all(|set| {
             let of_two = set.len() == 2 && yes(set) == 1 && nodes_enough && lost.is_none();
             yes(set) > set.len() / 2 || of_two
@@ -281,6 +283,15 @@ mod tests {
         assert_eq!(b.count().epoch(node(1)), Epoch(2_001), "it has promised that already");
         b.said.insert(node(3), says(1));
         assert_eq!(b.count().epoch(node(1)), Epoch(1_002), "the next one");
+    }
+
+    #[test]
+    fn a_note_older_than_the_log_is_settled() {
+        let mut b = ballot(&[1], &[1, 2, 3]);
+        b.said.insert(node(3), alone(2, 1, true));
+        assert!(b.count().may_lose.is_some());
+        b.copies.insert(node(1), copy(2, 2, 11));
+        assert_eq!(b.count().may_lose, None, "the leader of epoch 2 had to deal with it");
     }
 
     #[test]
