@@ -114,11 +114,7 @@ pub fn init(paths: &Paths, spec: &InitSpec) -> Result<ClusterId> {
 }
 
 /// Writes the database beside its place and moves it there: half a database is never found.
-pub(crate) fn write_database(
-    paths: &Paths,
-    epoch: Epoch,
-    puts: Vec<(Key, String)>,
-) -> Result<()> {
+pub(crate) fn write_database(paths: &Paths, epoch: Epoch, puts: Vec<(Key, String)>) -> Result<()> {
     let failed = |e: &dyn std::fmt::Display| {
         Error::environment(format!("The configuration could not be stored: {e}"))
     };
@@ -387,10 +383,8 @@ mod tests {
         let Some(server) = Server::start() else { return };
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::new(Some(dir.path().into()));
-        let nowhere = EtcdSettings {
-            endpoints: vec!["https://192.0.2.1:2379".into()],
-            ..server.settings()
-        };
+        let nowhere =
+            EtcdSettings { endpoints: vec!["https://192.0.2.1:2379".into()], ..server.settings() };
         let spec = |etcd: EtcdSettings| InitSpec { store: StoreSettings::Etcd(etcd), ..spec() };
         init(&paths, &spec(nowhere)).unwrap_err();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is begun");

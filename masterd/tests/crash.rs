@@ -9,12 +9,12 @@ use roost_proto::job::JobStatus;
 use roost_proto::node::Action;
 use serde_json::{Value, json};
 use sim::answers::OS;
-use sim::{compare, crypto};
 use sim::hands::{Faults, When};
 use sim::scenario::Step::{self, Do};
 use sim::scenario::{Scenario, check};
 use sim::site::{NEWCOMER, Site, node_id};
 use sim::world::World;
+use sim::{compare, crypto};
 use std::collections::BTreeSet;
 
 const WEB: &str = "web.example.com";

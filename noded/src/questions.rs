@@ -52,7 +52,9 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             let report = facts::verify(host, hypervisors, storage, bridges).await?;
             Ok(Answer::Verify(Box::new(report)))
         }
-        Question::Crypto(question) => crate::crypto::answer(host, question).await.map(Answer::Crypto),
+        Question::Crypto(question) => {
+            crate::crypto::answer(host, question).await.map(Answer::Crypto)
+        }
         Question::Volumes => Err(Error::environment(
             "Volumes cannot be listed on this node: this version does not use LVM",
         )),

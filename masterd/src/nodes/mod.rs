@@ -208,7 +208,9 @@ impl Nodes {
                     self.change_certificate(node, shown);
                     tokio::time::sleep(RETRY).await;
                 }
-                Err(client::Failure::Refused(_)) if !refused && self.change_certificate(node, shown) => {
+                Err(client::Failure::Refused(_))
+                    if !refused && self.change_certificate(node, shown) =>
+                {
                     refused = true;
                 }
                 Err(other) => return Err(other.into_error(&format!("node {}", self.name(node)))),

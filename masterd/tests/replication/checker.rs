@@ -18,6 +18,8 @@ struct Win {
     log: Vec<Entry>,
     /// What it lacks is lost with somebody's consent.
     excused: bool,
+    /// Elected by nodes that somebody else no longer counts with: what it accepts may be lost, too.
+    loose: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,9 @@ impl Checker {
 
     /// A leader of `epoch` let everybody see it, on machine `m`.
     pub fn visible(&mut self, at: Position, m: usize, epoch: Epoch) {
+        if self.wins.iter().any(|win| win.epoch == epoch && win.loose) {
+            return;
+        }
         let lacks = |win: &&Win| win.epoch > epoch && !holds(&win.log, at);
         let mut excused = false;
         let mut found = None;
@@ -151,7 +156,7 @@ impl Checker {
         } else if let Some(at) = lost.first() {
             self.fails(format!("{} leads in epoch {epoch} without {at}, which counted", name(me)));
         }
-        self.wins.push(Win { me, epoch, log, excused });
+        self.wins.push(Win { me, epoch, log, excused, loose: excused && !forced });
     }
 
     /// A node obeys a command of `epoch`; it has obeyed `before` already.

@@ -64,9 +64,11 @@ pub fn run(seed: u64, mutation: Mutation, history: bool) -> Result<Stats, Failur
             Often::Crashes,
         ]),
     };
-    if let Some(often) = focus(mutation) {
-        (count, candidates) = (3, 3);
+    if let Some((often, of)) = focus(mutation) {
+        (count, candidates) = (3, of);
         habits.often = often;
+        (habits.flags, habits.declares, habits.damage) = (false, false, false);
+        habits.candidates = mutation == Mutation::SettleEarly;
     }
     let faults = random.range(40_000, 300_000);
     let mut w = World::new(random, count, candidates, mutation, history);
@@ -90,12 +92,14 @@ pub fn run(seed: u64, mutation: Mutation, history: bool) -> Result<Stats, Failur
     Ok(w.checker.stats)
 }
 
-/// Where rules matter only now and then, what makes them matter is done more often.
-fn focus(mutation: Mutation) -> Option<Often> {
+/// Where rules matter only now and then, what makes them matter is done more often, with so many
+/// candidates of three machines.
+fn focus(mutation: Mutation) -> Option<(Often, usize)> {
     match mutation {
-        Mutation::PromiseFromMemory => Some(Often::PowerCuts),
-        Mutation::ObeyDeposed | Mutation::SkipFirst => Some(Often::Partitions),
-        Mutation::InstallUnchecked | Mutation::LeadThoughPromised => Some(Often::Failovers),
+        Mutation::PromiseFromMemory => Some((Often::PowerCuts, 3)),
+        Mutation::ObeyDeposed | Mutation::SkipFirst => Some((Often::Partitions, 3)),
+        Mutation::SettleEarly => Some((Often::Candidates, 2)),
+        Mutation::InstallUnchecked | Mutation::LeadThoughPromised => Some((Often::Failovers, 3)),
         _ => None,
     }
 }
@@ -166,7 +170,7 @@ fn act(w: &mut World, habits: &Habits) {
         Often::Failovers => 80,
         _ if failover => 80,
         Often::Candidates => 90,
-        Often::PowerCuts => 50,
+        Often::PowerCuts => *w.random.pick(&[46, 46, 50, 58, 65]),
         Often::Partitions => *w.random.pick(&[58, 58, 65]),
         Often::Crashes => *w.random.pick(&[40, 46]),
     };
@@ -187,7 +191,8 @@ fn act(w: &mut World, habits: &Habits) {
         46..50 => {
             say!(w, "{}: power cut", name(m));
             w.power_off(m);
-            starts_in(w, m, 500, 20_000);
+            let quick = w.random.chance(500);
+            starts_in(w, m, 50, if quick { 500 } else { 20_000 });
         }
         50..54 => {
             let cut = (w.random.range(0, 5) as u32, w.random.chance(500));
@@ -384,7 +389,9 @@ fn calm(w: &mut World) {
                     // The one way out the product has, when new voters got no copy in time.
                     let stuck = without > 40 && voters_without_copies(w);
                     w.checker.stats.stuck |= u64::from(stuck);
-                    let aim = Aim::Failover { no_voting: stuck, accept_loss: stuck };
+                    // Who has forced a master has to say which of two is to be given up.
+                    let forced = without > 60 && w.checker.stats.forced > 0;
+                    let aim = Aim::Failover { no_voting: stuck, accept_loss: stuck || forced };
                     with(w, m, |w, p| electing::failover(w, m, p, aim));
                 }
             }

@@ -32,17 +32,11 @@ impl Node for Target {
     ) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("watch"))
     }
-    async fn vote(
-        &self,
-        _: Request<rpc::VoteRequest>,
-    ) -> Result<Response<rpc::VoteReply>, Status> {
+    async fn vote(&self, _: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteReply>, Status> {
         Err(Status::unimplemented("vote"))
     }
 
-    async fn note(
-        &self,
-        _: Request<rpc::NoteRequest>,
-    ) -> Result<Response<rpc::NoteReply>, Status> {
+    async fn note(&self, _: Request<rpc::NoteRequest>) -> Result<Response<rpc::NoteReply>, Status> {
         Err(Status::unimplemented("note"))
     }
 

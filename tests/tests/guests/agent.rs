@@ -210,16 +210,10 @@ impl Node for Tunnels {
     ) -> Result<Response<rpc::ForgetReply>, Status> {
         Err(Status::unimplemented("forget"))
     }
-    async fn vote(
-        &self,
-        _: Request<rpc::VoteRequest>,
-    ) -> Result<Response<rpc::VoteReply>, Status> {
+    async fn vote(&self, _: Request<rpc::VoteRequest>) -> Result<Response<rpc::VoteReply>, Status> {
         Err(Status::unimplemented("vote"))
     }
-    async fn note(
-        &self,
-        _: Request<rpc::NoteRequest>,
-    ) -> Result<Response<rpc::NoteReply>, Status> {
+    async fn note(&self, _: Request<rpc::NoteRequest>) -> Result<Response<rpc::NoteReply>, Status> {
         Err(Status::unimplemented("note"))
     }
     async fn copy(
