@@ -44,7 +44,6 @@ pub struct Stats {
     pub elections: u64,
     pub forced: u64,
     pub excused: u64,
-
     /// Runs that came right only with --no-voting --accept-loss: too many voters have no copy yet.
     pub stuck: u64,
     /// Nodes that had to be added again, because they did not know the new master.

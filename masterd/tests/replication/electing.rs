@@ -121,11 +121,8 @@ fn ask(w: &mut World, m: usize, p: &mut Process, epoch: Option<Epoch>) -> Result
 /// What a copy's answer is worth: nothing without a log, or if it refused to promise.
 fn worth(reply: crate::world::Promised, epoch: Option<Epoch>) -> Option<CopySays> {
     let end = reply.end?;
-    (epoch.is_none() || reply.granted).then(|| CopySays {
-        promised: reply.promised,
-        end,
-        leader: reply.leader,
-    })
+    let says = CopySays { promised: reply.promised, end, leader: reply.leader };
+    (epoch.is_none() || reply.granted).then_some(says)
 }
 
 pub fn copy_says(

@@ -98,7 +98,7 @@ fn focus(mutation: Mutation) -> Option<(Often, usize)> {
     match mutation {
         Mutation::PromiseFromMemory => Some((Often::PowerCuts, 3)),
         Mutation::ObeyDeposed | Mutation::SkipFirst => Some((Often::Partitions, 3)),
-        Mutation::SettleEarly => Some((Often::Candidates, 2)),
+        Mutation::SettleEarly => Some((Often::Crashes, 2)),
         Mutation::InstallUnchecked | Mutation::LeadThoughPromised => Some((Often::Failovers, 3)),
         _ => None,
     }
@@ -201,10 +201,8 @@ fn act(w: &mut World, habits: &Habits) {
         54..58 => freeze(w, m),
         58..65 => partition(w, m),
         65..71 => {
-            if !w.cut.is_empty() {
-                say!(w, "network heals");
-                w.cut.clear();
-            }
+            say!(w, "network heals");
+            w.cut.clear();
         }
         71..73 => {
             let chance = |w: &mut World, of: &[u64]| *w.random.pick(of);
