@@ -1,6 +1,7 @@
 //! Wiring: what every masterd has, whether it leads or not.
 
 use crate::api::{self, Api, Role};
+use crate::failpoint;
 use crate::jobs::Engine;
 use crate::replication::Over;
 use crate::role::embedded::{self, Embedded};
@@ -43,6 +44,7 @@ pub async fn run(
         .address
         .parse()
         .map_err(|_| Error::environment(format!("'{}' is not an address", identity.address)))?;
+    failpoint::look_in(paths.data_dir().join("failpoint"));
     let tls = Tls::read(paths)?;
     let over = Over::default();
     let stop = shutdown.child_token();

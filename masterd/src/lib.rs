@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod expiry;
+pub mod failpoint;
 pub mod files;
 pub mod init;
 pub mod jobs;

@@ -16,6 +16,7 @@
 
 use crate::clock;
 use crate::config::{Change, Config, LoadError, Rejected};
+use crate::failpoint::{self, Place};
 use crate::replication::Voters;
 use crate::store::{Batch, Contents, Entry, Key, Position, Since, Space, Store, StoreError};
 use roost_proto::error::{Error, ErrorType};
@@ -460,6 +461,7 @@ impl Writer {
                 return;
             }
         };
+        failpoint::hit(Place::CommitStored);
         let mut config = (*tip).clone();
         config.serial = last;
         self.config = Arc::new(config);
@@ -479,6 +481,9 @@ impl Writer {
     /// Everything up to `counts` is for everybody to see.
     fn publish(&mut self, counts: Serial) {
         while let Some(group) = self.pending.pop_front_if(|group| group.end <= counts) {
+            if self.leading.is_some() {
+                failpoint::hit(Place::CommitCounts);
+            }
             *self.newest.write().unwrap_or_else(PoisonError::into_inner) = group.config;
             self.announce.send_replace(group.end);
             for (serial, reply) in group.replies {
@@ -546,6 +551,7 @@ impl Writer {
         let Some(log) = self.store.log() else { return Err(AppendError::Shared) };
         if !entries.is_empty() {
             log.append(entries)?;
+            failpoint::hit(Place::AppendStored);
         }
         let end = log.position()?;
         for entry in entries {

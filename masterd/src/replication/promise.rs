@@ -1,6 +1,7 @@
 //! The promise of this machine's copy, kept in a file of its own: it must survive a database that
 //! is lost or replaced.
 
+use crate::failpoint::{self, Place};
 use crate::files;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::Epoch;
@@ -43,6 +44,7 @@ impl Promise {
         if epoch > self.epoch {
             files::write(&self.file, format!("{epoch}\n").as_bytes(), 0o600)?;
             self.epoch = epoch;
+            failpoint::hit(Place::PromiseWritten);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! beside it: what was in it and nowhere else can still be looked at.
 
 use crate::clock;
+use crate::failpoint::{self, Place};
 use crate::store::sqlite::SqliteStore;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::Paths;
@@ -196,7 +197,9 @@ impl Incoming {
         fs::rename(&self.path, &database).map_err(|e| failed(&self.path, &e))?;
         File::open(self.paths.data_dir())
             .and_then(|dir| dir.sync_all())
-            .map_err(|e| failed(&database, &e))
+            .map_err(|e| failed(&database, &e))?;
+        failpoint::hit(Place::CopyInPlace);
+        Ok(())
     }
 }
 

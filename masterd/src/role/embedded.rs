@@ -4,6 +4,7 @@
 use super::lead::{self, Ground};
 use super::{begin, stored_epoch};
 use crate::api::{FailoverEvent, FailoverRequest, Role};
+use crate::failpoint::{self, Place};
 use crate::jobs::Engine;
 use crate::replication::{
     Aim, Election, LEASE, Leadership, Outcome, Over, Peers, Replica, set_aside, sweep,
@@ -226,6 +227,7 @@ impl Embedded {
         debug_assert_eq!(epoch, leadership.epoch(), "elections look at the stored epoch");
         self.replica.leads(leadership.clone()).await?;
         tokio::spawn(leadership.clone().run(shutdown.child_token()));
+        failpoint::hit(Place::Elected);
         let documents = state.lead(epoch, leadership.clone()).await?;
         let first = begin(&state, epoch, self.replica.peers().me(), failover);
         if failover {
@@ -237,6 +239,7 @@ impl Embedded {
         } else {
             first.await?;
         }
+        failpoint::hit(Place::Begun);
         let ground = Ground {
             paths: self.paths.clone(),
             tls: self.tls.clone(),

@@ -10,6 +10,7 @@ mod crashes;
 mod drift;
 mod etcd;
 mod failover;
+mod failpoints;
 mod jobs;
 mod refusals;
 mod tour;
