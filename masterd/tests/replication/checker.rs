@@ -5,7 +5,7 @@
 //! what the new leader lacks: the operator's flags were needed to elect it, or nodes helped to
 //! elect it that the operator had declared down and that have not been level since.
 
-use crate::machine::{Entry, holds, ix};
+use crate::machine::{Entry, holds, id, ix};
 use crate::world::name;
 use roost_masterd::store::Position;
 use roost_proto::ids::{Epoch, NodeId};
@@ -87,7 +87,8 @@ impl Checker {
         let mut excused = false;
         let mut found = None;
         for win in self.wins.iter().filter(lacks) {
-            excused |= win.excused;
+            // Also somebody who leads may have been declared down.
+            excused |= win.excused || self.declared.contains(&id(win.me));
             found = Some((win.me, win.epoch));
         }
         if excused {
