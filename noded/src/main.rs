@@ -67,7 +67,7 @@ async fn obey(arguments: Arguments) -> Result<()> {
         Command::Join { token, force } => {
             let identity = join::join(&paths, &Token::parse(&token)?, force).await?;
             println!(
-                "This machine is now node {} of cluster {}. Start its daemon: roost-noded run",
+                "This machine is now node {} of cluster {}. Start its daemons: gnt daemon start-all",
                 identity.name, identity.cluster
             );
             Ok(())

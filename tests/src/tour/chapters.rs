@@ -51,7 +51,7 @@ fn nodes(stage: &mut Stage) -> Result<()> {
         let token = token.with_context(|| format!("`{print}` printed no token"))?;
         stage.run_as(MASTER, &format!("TOKEN=$({print})"), &["true"])?;
         stage.run_as(node, "roost-noded join $TOKEN", &["roost-noded", "join", token])?;
-        stage.run(node, "gnt daemon start noded")?;
+        stage.run(node, "gnt daemon start-all")?;
         stage.run(MASTER, &format!("gnt-node add {node}"))?;
     }
     let live = || {

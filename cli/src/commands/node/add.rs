@@ -116,7 +116,7 @@ impl Add {
         let address = host.address.to_string();
         let reply = cx.client().await?.join_token(&host.name, &address).await?;
         let lines =
-            [format!("roost-noded join {}", reply.token), "gnt daemon start noded".to_owned()];
+            [format!("roost-noded join {}", reply.token), "gnt daemon start-all".to_owned()];
         if self.ssh {
             self.run_there(host, &lines)?;
         } else {
