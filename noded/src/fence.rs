@@ -12,6 +12,7 @@ use roost_proto::ids::ClusterId;
 use roost_proto::node::AloneNote;
 use roost_proto::paths::Paths;
 use roost_proto::protocol;
+use roost_proto::protocol::OBEYS_ANOTHER;
 use roost_proto::rpc::node as rpc;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -117,7 +118,7 @@ impl Fence {
         let seen = self.epoch.lock().await;
         if note.epoch.0 < *seen {
             return Err(Status::failed_precondition(format!(
-                "Epoch {} is over: this node already obeys the master of epoch {}",
+                "Epoch {} is over: {OBEYS_ANOTHER} {}",
                 note.epoch, *seen
             )));
         }
@@ -144,7 +145,7 @@ impl Fence {
         let mut seen = self.epoch.lock().await;
         if epoch < *seen {
             return Err(Status::failed_precondition(format!(
-                "Epoch {epoch} is over: this node already obeys the master of epoch {seen}"
+                "Epoch {epoch} is over: {OBEYS_ANOTHER} {seen}"
             )));
         }
         if epoch > *seen {

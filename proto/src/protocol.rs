@@ -37,6 +37,8 @@ pub const HEADER: &str = "roost-protocol";
 /// The header of an answer that does not come from the master but from a copy of its state: the
 /// master's name.
 pub const COPY_HEADER: &str = "roost-copy-of";
+/// What a node says to a master that it does not obey any more, before the epoch.
+pub const OBEYS_ANOTHER: &str = "this node already obeys the master of epoch";
 /// masterd and masterd: `replica.proto`.
 pub const REPLICA: Protocol = Protocol { name: "replica", version: 1 };
 

@@ -6,6 +6,7 @@ use roost_proto::error::Error;
 use roost_proto::ids::NodeId;
 use roost_proto::node::Observation;
 use roost_proto::protocol;
+use roost_proto::protocol::OBEYS_ANOTHER;
 use roost_proto::rpc::node as pb;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -53,6 +54,12 @@ async fn watch_one(nodes: Nodes, node: NodeId, stop: CancellationToken) {
             problem = follow(&nodes, node) => problem,
         };
         tracing::debug!(node = %nodes.name(node), %problem, "node does not answer");
+        // Somebody was promised a higher epoch, whether or not he leads: so must this one have.
+        if problem.message.contains(OBEYS_ANOTHER)
+            && let Some(leadership) = &nodes.0.leadership
+        {
+            leadership.refused(&problem.message);
+        }
         nodes.change_certificate(node, shown);
         if !stop.is_cancelled() {
             nodes.0.observed.lost(node, problem.to_string());

@@ -192,6 +192,12 @@ impl Leadership {
         }
     }
 
+    /// A node has promised a newer epoch to somebody. If he leads, this leadership is over; if he
+    /// does not, it must be begun again with a higher one.
+    pub fn refused(&self, why: &str) {
+        self.over.now(why.to_owned());
+    }
+
     /// The operator says that a node is down. `false`: it is there.
     pub fn exclude(&self, node: NodeId) -> bool {
         let excluded = guard(&self.leader).exclude(node, clock::forward_millis());
