@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Databases set aside that are kept.
-const KEPT: usize = 3;
+const KEPT: usize = 2;
 /// Bytes in one message.
 const PIECE: usize = 256 << 10;
 
@@ -54,12 +54,17 @@ pub fn set_aside(paths: &Paths, why: &str) -> Result<PathBuf> {
             _ => {}
         }
     }
-    prune(paths, why);
+    prune(paths, why, KEPT);
     Ok(aside)
 }
 
+/// The disk is full: that the cluster goes on is worth more than what was replaced long ago.
+fn make_room(paths: &Paths) {
+    prune(paths, "replaced", 0);
+}
+
 /// Of databases set aside for one reason, only the newest few are kept.
-fn prune(paths: &Paths, why: &str) {
+fn prune(paths: &Paths, why: &str, keep: usize) {
     let Ok(entries) = fs::read_dir(paths.data_dir()) else { return };
     let prefix = format!("config.db.{why}-");
     let is_one = |name: &str| {
@@ -70,7 +75,7 @@ fn prune(paths: &Paths, why: &str) {
         .filter(|name| is_one(name))
         .collect();
     names.sort_by_key(|name| std::cmp::Reverse((name.len(), name.clone())));
-    for name in names.iter().skip(KEPT) {
+    for name in names.iter().skip(keep) {
         if let Err(error) = remove(&paths.data_dir().join(name)) {
             tracing::warn!(%error, "an old copy of the state is not removed");
         }
@@ -119,6 +124,7 @@ impl Outgoing {
             Err(error) => {
                 // Half a copy on a disk that is full must not stay.
                 remove(&path)?;
+                make_room(paths);
                 Err(error)
             }
         }
@@ -168,7 +174,10 @@ impl Incoming {
     /// Adds a piece.
     pub fn write(&mut self, piece: &[u8]) -> Result<()> {
         self.digest.update(piece);
-        self.file.write_all(piece).map_err(|e| failed(&self.path, &e))
+        self.file.write_all(piece).map_err(|e| {
+            make_room(&self.paths);
+            failed(&self.path, &e)
+        })
     }
 
     /// All is here, its digest should be this one: puts it in place of the database. The process
@@ -281,9 +290,11 @@ mod tests {
             fs::write(paths.data_dir().join(format!("config.db.replaced-{number}")), "").unwrap();
         }
         fs::write(paths.data_dir().join("config.db.damaged-1"), "").unwrap();
-        prune(&paths, "replaced");
+        prune(&paths, "replaced", KEPT);
         let exists = |name: &str| paths.data_dir().join(format!("config.db.{name}")).exists();
-        assert!(exists("replaced-6") && exists("replaced-4") && exists("damaged-1"));
-        assert!(!exists("replaced-3"));
+        assert!(exists("replaced-6") && exists("replaced-5") && exists("damaged-1"));
+        assert!(!exists("replaced-4"));
+        make_room(&paths);
+        assert!(!exists("replaced-6") && exists("damaged-1"));
     }
 }

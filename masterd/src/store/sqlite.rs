@@ -19,8 +19,10 @@ const APPLICATION_ID: i64 = 0x526f_7374;
 /// | 1 | documents and log |
 /// | 2 | the log says the epoch of each commit |
 const FORMAT: i64 = 2;
-/// Batches kept for watchers and followers that fell behind.
+/// Batches kept for watchers and followers that fell behind: so many …
 const TAIL: i64 = 10_000;
+/// … and no more than this, bytes: who lacks more gets a whole copy as fast.
+const TAIL_BYTES: i64 = 32 << 20;
 /// How often the tail is cut, in commits: cutting each time would cost as much as the commit.
 const CUT_EVERY: u64 = 1_000;
 
@@ -267,6 +269,16 @@ impl SqliteStore {
             if self.cut / CUT_EVERY != (self.cut + written) / CUT_EVERY {
                 let oldest = end.serial.0 as i64 - TAIL;
                 tx.execute("DELETE FROM log WHERE serial < ?1", [oldest])?;
+                // The last one stays in any case: it says where the log ends.
+                tx.execute(
+                    "DELETE FROM log WHERE serial <= (
+                         SELECT max(serial) FROM (
+                             SELECT serial, sum(length(batch)) OVER (ORDER BY serial DESC) AS size
+                             FROM log
+                         ) WHERE size > ?1
+                     ) AND serial < ?2",
+                    [TAIL_BYTES, end.serial.0 as i64],
+                )?;
             }
         }
         tx.commit()?;
@@ -557,6 +569,21 @@ mod tests {
         let old = Connection::open(dir.path().join("config.db.format-1")).unwrap();
         let version: i64 = old.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, 1);
+    }
+
+    #[test]
+    fn large_commits_leave_the_tail_early() {
+        let (_dir, path) = fresh();
+        let mut store = SqliteStore::create(&path).unwrap();
+        let body = "x".repeat(100_000);
+        let batch = Batch { puts: vec![(Key::new(Space::Job, 1), body)], deletes: vec![] };
+        for _ in 0..10 {
+            store.commit(Epoch(1), &vec![batch.clone(); 100]).unwrap();
+        }
+        let kept = (1..=1000).filter(|n| store.epoch_of(Serial(*n)).unwrap().is_some()).count();
+        assert!((300..340).contains(&kept), "{kept} of 100 KB each");
+        assert_eq!(store.entries(Serial(999), 1).unwrap().unwrap().len(), 1);
+        assert_eq!(store.entries(Serial(1), 1).unwrap(), None);
     }
 
     #[test]
