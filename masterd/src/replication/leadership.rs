@@ -30,7 +30,7 @@ const ON_THEIR_WAY: u64 = 200;
 /// How long a node may take to keep a note.
 const NOTE: Duration = Duration::from_secs(3);
 /// Bytes of the newest commits kept ready for copies; who lags more is served from the database.
-const RECENT: usize = 16 << 20;
+const RECENT: usize = 4 << 20;
 
 /// See the module.
 #[derive(Debug)]
