@@ -156,7 +156,7 @@ impl State {
     ) -> Result<(State, Contents), StartError> {
         let contents = store.load()?;
         let config = Arc::new(Config::load(&contents)?);
-        let voters = voters(&contents, &config);
+        let voters = voters(&contents, &config)?;
         let newest = Arc::new(RwLock::new(config.clone()));
         let (requests, inbox) = mpsc::channel();
         let (announce, serial) = watch::channel(config.serial);
@@ -289,10 +289,18 @@ fn other_documents(contents: Contents) -> Vec<(Key, String)> {
 
 /// Who has a say, as the log tells. Before it ever told, nobody had a copy but the master: the first
 /// commit of a leadership gives the other candidates their say.
-fn voters(contents: &Contents, config: &Config) -> Voters {
+fn voters(contents: &Contents, config: &Config) -> Result<Voters, LoadError> {
     let stored = contents.documents.iter().find(|(key, _)| *key == Voters::key());
-    let stored = stored.and_then(|(_, body)| serde_json::from_str(body).ok());
-    stored.unwrap_or_else(|| Voters::one([config.master()].into()))
+    match stored {
+        Some((_, body)) => read_voters(body),
+        None => Ok(Voters::one([config.master()].into())),
+    }
+}
+
+/// Who has a say is never guessed: a document that cannot be read is an error.
+fn read_voters(body: &str) -> Result<Voters, LoadError> {
+    serde_json::from_str(body)
+        .map_err(|e| LoadError::Unreadable { key: Voters::key(), detail: e.to_string() })
 }
 
 struct Leading {
@@ -548,23 +556,26 @@ impl Writer {
         if self.leading.is_some() {
             return Err(AppendError::Leading);
         }
+        // First all of it is understood, then it is stored: file and memory never part.
+        let (mut config, mut voters) = (self.config.clone(), self.voters.clone());
+        let mut written = Vec::with_capacity(entries.len());
+        for entry in entries {
+            config = Arc::new(config.replay(entry.at.serial, &entry.batch)?);
+            let said = entry.batch.puts.iter().find(|(key, _)| *key == Voters::key());
+            if let Some((_, body)) = said {
+                voters = read_voters(body)?;
+            }
+            let end = entry.at.serial;
+            written.push(Pending { end, config: config.clone(), replies: vec![] });
+        }
         let Some(log) = self.store.log() else { return Err(AppendError::Shared) };
         if !entries.is_empty() {
             log.append(entries)?;
             failpoint::hit(Place::AppendStored);
         }
         let end = log.position()?;
-        for entry in entries {
-            let next = self.config.replay(entry.at.serial, &entry.batch)?;
-            self.config = Arc::new(next);
-            let said = entry.batch.puts.iter().find(|(key, _)| *key == Voters::key());
-            if let Some(voters) = said.and_then(|(_, body)| serde_json::from_str(body).ok()) {
-                self.voters = voters;
-            }
-            let config = self.config.clone();
-            let end = entry.at.serial;
-            self.pending.push_back(Pending { end, config, replies: vec![] });
-        }
+        (self.config, self.voters) = (config, voters);
+        self.pending.extend(written);
         self.publish(counts);
         Ok(end)
     }

@@ -181,3 +181,24 @@ async fn candidates_of_a_time_without_copies_get_their_say_with_the_first_commit
     assert_eq!(voters.sets().iter().map(|set| set.len()).collect::<Vec<_>>(), [1, 2]);
     task.abort();
 }
+
+#[tokio::test]
+async fn what_a_copy_cannot_read_it_does_not_store() {
+    let (_dir, path) = cluster();
+    let copy = open(&path);
+    let (start, voters) = copy.end().await.unwrap();
+    let entry = |serial, key: Key, body: &str| Entry {
+        at: Position { epoch: Epoch(1), serial: Serial(start.serial.0 + serial) },
+        batch: Batch { puts: vec![(key, body.into())], deletes: vec![] },
+    };
+    let good = entry(1, Key::new(Space::Meta, "note"), "a");
+    for bad in [
+        entry(2, Key::new(Space::Node, uuid::Uuid::from_u128(9)), "no node"),
+        entry(2, Voters::key(), "[]"),
+    ] {
+        let error = copy.append(vec![good.clone(), bad], Serial(0)).await.unwrap_err();
+        assert!(error.message.contains("does not fit"), "{error}");
+        assert_eq!(copy.end().await.unwrap(), (start, voters.clone()));
+    }
+    copy.append(vec![good], Serial(0)).await.unwrap();
+}

@@ -17,8 +17,26 @@ use std::collections::BTreeSet;
 
 /// One set of voters, or the older and the newer ones during a change. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<BTreeSet<NodeId>>", into = "Vec<BTreeSet<NodeId>>")]
 pub struct Voters(Vec<BTreeSet<NodeId>>);
+
+impl TryFrom<Vec<BTreeSet<NodeId>>> for Voters {
+    type Error = &'static str;
+
+    /// Of no voters everybody would be a majority.
+    fn try_from(sets: Vec<BTreeSet<NodeId>>) -> Result<Voters, Self::Error> {
+        match sets.is_empty() || sets.iter().any(BTreeSet::is_empty) {
+            true => Err("a set of voters is empty"),
+            false => Ok(Voters(sets)),
+        }
+    }
+}
+
+impl From<Voters> for Vec<BTreeSet<NodeId>> {
+    fn from(voters: Voters) -> Self {
+        voters.0
+    }
+}
 
 impl Voters {
     /// The document that says who votes.
@@ -131,6 +149,16 @@ mod tests {
         assert_eq!(joint.settled_by(Serial(5), Serial(5)), joint.settled());
         assert_eq!(old.settled(), None);
         assert_eq!(old.changed_to(set(&[3, 2, 1])), None);
+    }
+
+    #[test]
+    fn a_document_without_voters_is_refused() {
+        for text in ["[]", "[[]]", "{}"] {
+            serde_json::from_str::<Voters>(text).expect_err(text);
+        }
+        let joint = Voters::one(set(&[1, 2])).changed_to(set(&[2])).expect("a change");
+        let text = serde_json::to_string(&joint).expect("plain data");
+        assert_eq!(serde_json::from_str::<Voters>(&text).expect("the same"), joint);
     }
 
     #[test]

@@ -14,7 +14,6 @@ use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
 use crate::tls::Tls;
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::Epoch;
 use roost_proto::paths::{Identity, Paths};
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,8 +222,12 @@ impl Embedded {
             self.replica.state().cloned().ok_or_else(|| {
                 Error::internal("it was elected without a copy of the configuration")
             })?;
-        let epoch: Epoch = leadership.epoch().max(Epoch(stored_epoch(&state).await?.0 + 1));
-        debug_assert_eq!(epoch, leadership.epoch(), "elections look at the stored epoch");
+        let epoch = leadership.epoch();
+        if epoch <= stored_epoch(&state).await? {
+            return Err(Error::environment(format!(
+                "Epoch {epoch} has been used meanwhile, please retry"
+            )));
+        }
         self.replica.leads(leadership.clone()).await?;
         tokio::spawn(leadership.clone().run(shutdown.child_token()));
         failpoint::hit(Place::Elected);

@@ -60,8 +60,7 @@ pub struct SqliteStore {
     end: Position,
     cut: u64,
     /// Held as long as this lives: two programs must never write one file.
-    #[allow(dead_code, reason = "dropping it gives the file free")]
-    lock: Option<fs::File>,
+    _lock: Option<fs::File>,
 }
 
 impl SqliteStore {
@@ -167,7 +166,7 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(failed)?;
         db.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
-        Ok(SqliteStore { path: path.to_owned(), db, end: Position::default(), cut: 0, lock: None })
+        Ok(SqliteStore { path: path.to_owned(), db, end: Position::default(), cut: 0, _lock: None })
     }
 
     fn connect(path: &Path) -> Result<SqliteStore, StoreError> {
@@ -203,7 +202,7 @@ impl SqliteStore {
             db,
             end: Position::default(),
             cut: 0,
-            lock: Some(lock),
+            _lock: Some(lock),
         })
     }
 
