@@ -174,6 +174,11 @@ impl Leader {
         Some(self.count())
     }
 
+    /// Who is down by the operator's word.
+    pub fn excluded(&self) -> &BTreeSet<NodeId> {
+        &self.excluded
+    }
+
     /// The operator's word is taken back: it was not put into the configuration.
     pub fn include(&mut self, node: NodeId) {
         self.excluded.remove(&node);

@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub const TICK: Duration = Duration::from_millis(500);
 /// Changes that a copy may lack without being told behind: they are on their way.
 const ON_THEIR_WAY: u64 = 200;
+/// How long the operator's word that a node is down lasts while changes count.
+const WORD: Millis = 60_000;
 /// How long a node may take to keep a note.
 const NOTE: Duration = Duration::from_secs(3);
 /// Bytes of the newest commits kept ready for copies; who lags more is served from the database.
@@ -44,6 +46,8 @@ pub struct Leadership {
     /// The newest configuration that is written, counted or not: it has the voters' addresses.
     tip: Mutex<Arc<Config>>,
     recent: Mutex<Recent>,
+    /// Who is down by the operator's word, and since when changes count without it.
+    words: Mutex<BTreeMap<NodeId, Millis>>,
     written: watch::Sender<Serial>,
     /// The writer was told not to write and waits to hear that it may.
     blocked: AtomicBool,
@@ -163,6 +167,7 @@ impl Leadership {
             leader: Mutex::new(leader),
             tip: Mutex::new(tip),
             recent: Mutex::default(),
+            words: Mutex::default(),
             blocked: AtomicBool::new(false),
             note: Mutex::new(note),
             elected_by,
@@ -208,9 +213,22 @@ impl Leadership {
         excluded.is_some()
     }
 
-    /// Takes the operator's word back.
-    pub fn include(&self, node: NodeId) {
-        guard(&self.leader).include(node);
+    /// Takes the operator's word back some time after changes count again: by then the node is marked
+    /// offline and has no say anyway, or the command that should have done so has failed.
+    fn weigh_words(&self) {
+        let now = clock::forward_millis();
+        let mut leader = guard(&self.leader);
+        let counting = leader.may_write(now);
+        let mut words = guard(&self.words);
+        words.retain(|node, _| leader.excluded().contains(node));
+        for node in leader.excluded().clone() {
+            let since = words.entry(node).or_insert(now);
+            if !counting {
+                *since = now;
+            } else if now.saturating_sub(*since) >= WORD {
+                leader.include(node);
+            }
+        }
     }
 
     /// This machine's copy is about to promise a newer epoch: nothing counts any more.
@@ -284,6 +302,7 @@ impl Leadership {
             if guard(&self.leader).voters_count() {
                 retired.tell(&self, &voters);
             }
+            self.weigh_words();
             self.look_after_being_alone().await;
             tokio::select! {
                 () = shutdown.cancelled() => return,
