@@ -66,7 +66,7 @@ impl Doer<'_> {
             Action::DisksWipe { disks, .. } => {
                 nothing(block::each(&disks, work, Device::wipe).await)
             }
-            Action::DisksAssemble { instance, disks, role } => {
+            Action::DisksAssemble { instance, disks, role, .. } => {
                 self.host.receivers.end(instance.uuid);
                 block::each(&disks, work, |d, work| d.assemble(role, work)).await?;
                 Ok(Outcome { devices: block::paths(&disks, work).await?, ..Outcome::default() })
@@ -85,6 +85,24 @@ impl Doer<'_> {
                 nothing(self.grow(&instance, &disk, size).await)
             }
             Action::DisksRename { from, to, .. } => nothing(self.rename(&from, &to).await),
+            Action::DisksSnapshot { from, to, .. } => {
+                same_number(&from, &to)?;
+                for (from, to) in from.iter().zip(&to) {
+                    Device::of(from, work)?.snapshot(to, work).await?;
+                }
+                Ok(Outcome::default())
+            }
+            Action::MirrorsSeed { .. }
+            | Action::MirrorsSync { .. }
+            | Action::MirrorsDetach { .. }
+            | Action::MirrorsDisconnect { .. }
+            | Action::MirrorsDiscard { .. } => {
+                Err(Error::environment("Mirrored disks cannot be used on this node"))
+            }
+            Action::StorageModify { storage_type, name, .. }
+            | Action::StorageRepair { storage_type, name } => Err(Error::environment(format!(
+                "Storage unit '{name}' of type '{storage_type}' cannot be changed on this node"
+            ))),
             Action::DisksCopy { from, to, target, address, token, .. } => {
                 let files = self.files(&from).await?;
                 same_formats(&from, &to)?;

@@ -199,7 +199,14 @@ async fn an_instance_lives_on_a_node() {
     let create = Action::DisksCreate { instance: instance.clone(), disks: disks.clone() };
     master.run(create).await.expect("disks are made");
     let (role, both) = (DiskRole::Primary, disks.clone());
-    let assemble = Action::DisksAssemble { instance: instance.clone(), disks: both, role };
+    let assemble = Action::DisksAssemble {
+        instance: instance.clone(),
+        disks: both,
+        role,
+        force: false,
+        ignore_size: false,
+        alone: false,
+    };
     let outcome = master.run(assemble).await.expect("assembled");
     let path = two.paths.absolute("/srv/files/i1/disk0").display().to_string();
     assert_eq!(outcome.devices, [path]);
@@ -284,7 +291,14 @@ async fn disks_are_copied_to_another_node() {
         assert!(fs::read(three.paths.absolute(path)).unwrap() == content, "the same data");
     }
     let role = DiskRole::Primary;
-    let assemble = Action::DisksAssemble { instance: instance(), disks: disks.clone(), role };
+    let assemble = Action::DisksAssemble {
+        instance: instance(),
+        disks: disks.clone(),
+        role,
+        force: false,
+        ignore_size: false,
+        alone: false,
+    };
     target.run(assemble).await.expect("in use");
     source.run(copy("secret")).await.expect_err("not awaited any more");
 }

@@ -3,7 +3,7 @@
 
 use roost_proto::choices::Hypervisor;
 use roost_proto::ids::NodeId;
-use roost_proto::node::{GuestReport, NodeReport, Observation, Outcome};
+use roost_proto::node::{GuestReport, NodeReport, Observation, Outcome, SyncStatus};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
@@ -19,6 +19,8 @@ pub struct NodeView {
     pub report: NodeReport,
     /// By name.
     pub guests: BTreeMap<String, GuestReport>,
+    /// By minor.
+    pub mirrors: BTreeMap<u32, SyncStatus>,
 }
 
 /// The views of all nodes. Cheap to clone; readers get a snapshot.
@@ -65,6 +67,9 @@ impl Observed {
                 }
                 Observation::Gone { name, hypervisor } => remove(view, &name, Some(hypervisor)),
                 Observation::Node { node } => view.report = *node,
+                Observation::Mirrors { mirrors } => {
+                    view.mirrors = mirrors.into_iter().map(|m| (m.minor, m.sync)).collect();
+                }
             }
         });
         if came {

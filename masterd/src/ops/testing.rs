@@ -123,6 +123,7 @@ impl Site {
             mode: Default::default(),
             name: None,
             spindles: None,
+            addresses: Default::default(),
             params: Default::default(),
             forthcoming: None,
             ctime: 1000.0,

@@ -98,6 +98,7 @@ pub fn up(world: &mut World, name: &str, guests: &[(&str, GuestState)]) {
         problem: String::new(),
         report,
         guests: guests.iter().map(guest).collect(),
+        mirrors: Default::default(),
     };
     world.seen.insert(id, Arc::new(view));
 }

@@ -170,6 +170,7 @@ impl World {
             problem: String::new(),
             report: machine.report(),
             guests: machine.reports().into_iter().map(|g| (g.name.clone(), g)).collect(),
+            mirrors: BTreeMap::new(),
         };
         self.machines.iter().map(|(id, machine)| (*id, Arc::new(view(machine)))).collect()
     }

@@ -49,6 +49,7 @@ pub async fn node(host: &Host, guests: &[GuestReport]) -> NodeReport {
         // All of them: the node and its guests share them.
         cpu_dom0: cpus.total,
         storage,
+        volume_groups: Default::default(),
         hypervisors: host.hypervisors.accelerations().await,
         hooks: hooks::directories(&host.paths).await,
         crypto: Some(crate::crypto::report(&host.paths)),

@@ -61,6 +61,9 @@ pub async fn verify(
             crypto: Some(crate::crypto::report(&paths)),
             os: os::list(&paths),
             files: files(&paths),
+            volumes: None,
+            mirrors: None,
+            devices: vec![],
         })
     })
     .await

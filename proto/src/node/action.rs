@@ -22,8 +22,22 @@ pub enum Action {
     DisksRemove { instance: InstanceRef, disks: Vec<Disk> },
     /// Overwrites them with zeros.
     DisksWipe { instance: InstanceRef, disks: Vec<Disk> },
-    /// Makes them usable on this node.
-    DisksAssemble { instance: InstanceRef, disks: Vec<Disk>, role: DiskRole },
+    /// Makes them usable on this node, as they are described: a mirror gets the storage and the
+    /// connection that its description says, whatever it had before.
+    DisksAssemble {
+        instance: InstanceRef,
+        disks: Vec<Disk>,
+        role: DiskRole,
+        /// Also with data that is not known to be the newest. An administrator wants it.
+        #[serde(default)]
+        force: bool,
+        /// Also where a device has not the recorded size.
+        #[serde(default)]
+        ignore_size: bool,
+        /// The other side of mirrors is away: it is not waited for.
+        #[serde(default)]
+        alone: bool,
+    },
     /// The opposite: nothing holds them any more.
     DisksShutdown { instance: InstanceRef, disks: Vec<Disk> },
     /// Allows writing; not exclusively while the other end of a migration also has them open.
@@ -34,6 +48,25 @@ pub enum Action {
     DiskGrow { instance: InstanceRef, disk: Disk, size: u64 },
     /// Moves the data of `from[i]` to where `to[i]` says it is, on this node.
     DisksRename { instance: InstanceRef, from: Vec<Disk>, to: Vec<Disk> },
+    /// Makes `to[i]`, a disk of its own, a copy of `from[i]` as of now.
+    DisksSnapshot { instance: InstanceRef, from: Vec<Disk>, to: Vec<Disk> },
+    /// New mirrors, connected: what this node has on them is what counts, the other side gets all
+    /// of it. Refused where the other side has good data and this one has not.
+    MirrorsSeed { instance: InstanceRef, disks: Vec<Disk> },
+    /// Waits until both sides of the mirrors are equal. Fails when that cannot come to be.
+    MirrorsSync { instance: InstanceRef, disks: Vec<Disk> },
+    /// Lets go of this node's storage of the mirrors, which go on with the other side's.
+    MirrorsDetach { instance: InstanceRef, disks: Vec<Disk> },
+    /// Parts the mirrors from their other side. With `outdate` this side's data is marked as not
+    /// the newest any more: it is not used again unless forced, or until it is equal again.
+    MirrorsDisconnect { instance: InstanceRef, disks: Vec<Disk>, outdate: bool },
+    /// The sides have parted and both were written: gives up what this side wrote since then and
+    /// takes the other's.
+    MirrorsDiscard { instance: InstanceRef, disks: Vec<Disk> },
+    /// Changes a storage unit: `allocatable` of a physical volume.
+    StorageModify { storage_type: String, name: String, changes: ParamMap },
+    /// Makes a storage unit consistent again: a volume group that lost a physical volume.
+    StorageRepair { storage_type: String, name: String },
     /// Sends the data of the disks to the node at `address`, into disks made there before.
     DisksCopy {
         instance: InstanceRef,

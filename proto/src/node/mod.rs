@@ -27,7 +27,7 @@ pub use guest::{GuestDisk, GuestNic, GuestSpec, NetworkInfo};
 pub use master_ip::{IpReport, MasterIp, ResolvedName};
 pub use observation::{GuestReport, GuestState, NodeReport, Observation};
 pub use question::{
-    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, HookResult, OsReport,
-    Question, StorageUnit, SyncStatus, VerifyReport, VolumeReport,
+    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, HookResult,
+    MirrorReport, OsReport, Question, StorageUnit, SyncStatus, VerifyReport, VolumeReport,
 };
 pub use vote::AloneNote;

@@ -1,7 +1,7 @@
 //! What a node sees by itself.
 
 use super::crypto::CryptoReport;
-use super::question::Acceleration;
+use super::question::{Acceleration, MirrorReport};
 use crate::choices::Hypervisor;
 use crate::ids::InstanceId;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum Observation {
     Gone { name: String, hypervisor: Hypervisor },
     /// The node itself, every few seconds: also the sign of life.
     Node { node: Box<NodeReport> },
+    /// All mirrors of the node, when one of them has changed.
+    Mirrors { mirrors: Vec<MirrorReport> },
 }
 
 /// A guest as its hypervisor sees it.
@@ -85,6 +87,9 @@ pub struct NodeReport {
     /// By storage directory: (total, free).
     #[serde(default)]
     pub storage: BTreeMap<String, (u64, u64)>,
+    /// By volume group: (total, free).
+    #[serde(default)]
+    pub volume_groups: BTreeMap<String, (u64, u64)>,
     /// By hypervisor: what it runs with, or why it does not work.
     #[serde(default)]
     pub hypervisors: BTreeMap<String, Acceleration>,

@@ -140,6 +140,27 @@ pub struct SyncStatus {
     pub degraded: bool,
     /// This side's data is good.
     pub local_good: bool,
+    /// Bytes a second, while they are being made equal.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// The connection in DRBD's word: `Connected`, `SyncSource`, `WFConnection`, `StandAlone`, …
+    #[serde(default)]
+    pub connection: String,
+    /// This side's role in DRBD's word: `Primary`, `Secondary`, …
+    #[serde(default)]
+    pub role: String,
+    /// The data here and on the other side in DRBD's words: `UpToDate`, `Inconsistent`, …
+    #[serde(default)]
+    pub disk: String,
+    #[serde(default)]
+    pub peer_disk: String,
+    /// DRBD's identifiers of this side's data: current, bitmap, and two of its history. They tell
+    /// whether two sides that do not talk have both been written.
+    #[serde(default)]
+    pub generations: Vec<String>,
+    /// Both sides were written while they did not see each other.
+    #[serde(default)]
+    pub split_brain: bool,
 }
 
 /// An OS definition on a node.
@@ -213,6 +234,22 @@ pub struct VerifyReport {
     /// Files in the storage directories that look like disks: path and MiB.
     #[serde(default)]
     pub files: Vec<(String, u64)>,
+    /// All logical volumes; nothing where there is no LVM.
+    #[serde(default)]
+    pub volumes: Option<Vec<VolumeReport>>,
+    /// Mirrors that are set up; nothing where there is no DRBD.
+    #[serde(default)]
+    pub mirrors: Option<Vec<MirrorReport>>,
+    /// Problems of LVM and DRBD themselves: (verify code, problem).
+    #[serde(default)]
+    pub devices: Vec<(String, String)>,
+}
+
+/// A DRBD device that a node has set up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MirrorReport {
+    pub minor: u32,
+    pub sync: SyncStatus,
 }
 
 /// A daemon of ours on a node.
@@ -223,13 +260,24 @@ pub struct DaemonStatus {
 }
 
 /// A logical volume.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VolumeReport {
     pub device: String,
     pub vg: String,
     pub name: String,
     /// MiB.
     pub size: u64,
+    /// Something has it open.
+    #[serde(default)]
+    pub open: bool,
+    /// Not set up by the kernel.
+    #[serde(default)]
+    pub inactive: bool,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Where its parts are: `/dev/sdb(0)`.
+    #[serde(default)]
+    pub devices: String,
 }
 
 /// A storage unit: a directory, a volume group, a physical volume. Sizes in MiB.

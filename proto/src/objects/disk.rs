@@ -6,6 +6,7 @@ use crate::choices::DiskTemplate;
 use crate::ids::{DiskId, NodeId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A disk of an instance, or a device below one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct Disk {
     pub spindles: Option<u32>,
     #[serde(default)]
     pub params: ParamMap,
+    /// Where the sides of a mirror reach each other: the nodes' addresses for replication. Only in
+    /// what a node is told, never stored.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<NodeId, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forthcoming: Option<bool>,
     #[serde(default)]

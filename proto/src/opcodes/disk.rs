@@ -39,6 +39,21 @@ opcodes! {
         force: bool = false,
     }
 
+    /// Joins mirrors again whose two sides were both written while they did not see each other
+    /// (split brain). Not one of Ganeti's.
+    struct InstanceRepairMirror = "OP_INSTANCE_REPAIR_MIRROR", summary instance_name;
+    required {
+        instance_name: String,
+        /// The node whose data since then is given up.
+        discard_node: String,
+    }
+    optional {
+        instance_uuid: Option<String> = None,
+        discard_node_uuid: Option<String> = None,
+        /// Numbers from 0; none given: all that need it.
+        disks: Vec<u32> = Vec::new(),
+    }
+
     /// Makes lost disks again, empty.
     struct InstanceRecreateDisks = "OP_INSTANCE_RECREATE_DISKS", summary instance_name;
     required { instance_name: String }

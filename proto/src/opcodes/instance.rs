@@ -191,6 +191,8 @@ opcodes! {
         iallocator: Option<String> = None,
         allow_failover: bool = false,
         ignore_hvversions: bool = false,
+        /// Disks that are on its node only are copied while it runs. Not one of Ganeti's.
+        copy_disks: bool = false,
     }
 
     /// Copies a stopped instance with plain disks to another node.

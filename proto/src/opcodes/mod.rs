@@ -116,7 +116,7 @@ all_opcodes! {
     InstanceCreate, InstanceMultiAlloc, InstanceReinstall, InstanceRemove, InstanceRename,
     InstanceStartup, InstanceShutdown, InstanceReboot, InstanceReplaceDisks, InstanceFailover,
     InstanceMigrate, InstanceMove, InstanceConsole, InstanceActivateDisks,
-    InstanceDeactivateDisks, InstanceRecreateDisks, InstanceQueryData, InstanceSetParams,
+    InstanceDeactivateDisks, InstanceRecreateDisks, InstanceRepairMirror, InstanceQueryData, InstanceSetParams,
     InstanceGrowDisk, InstanceChangeGroup,
     GroupAdd, GroupAssignNodes, GroupSetParams, GroupRemove, GroupRename, GroupEvacuate,
     OsDiagnose, ExtStorageDiagnose,

@@ -159,7 +159,14 @@ fn fill_plan(
             );
         }
         let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble { instance: who.clone(), disks: disks.clone(), role };
+        let assemble = Action::DisksAssemble {
+            instance: who.clone(),
+            disks: disks.clone(),
+            role,
+            force: false,
+            ignore_size: false,
+            alone: false,
+        };
         plan.before
             .push(Step::new("activating instance disks", on(assemble)).undone_by(shutdown()));
     }

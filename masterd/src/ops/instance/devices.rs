@@ -121,6 +121,7 @@ pub fn new_disk(
         name: spec.name.clone().filter(|name| name != NONE),
         spindles: None,
         params,
+        addresses: Default::default(),
         forthcoming: None,
         ctime: 0.0,
         mtime: 0.0,

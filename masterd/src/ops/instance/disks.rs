@@ -29,7 +29,14 @@ impl Operate for InstanceActivateDisks {
         }
         let who = instance_ref(instance);
         let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble { instance: who.clone(), disks: disks.clone(), role };
+        let assemble = Action::DisksAssemble {
+            instance: who.clone(),
+            disks: disks.clone(),
+            role,
+            force: false,
+            ignore_size: false,
+            alone: false,
+        };
         let mut step = Step::new("activating instance disks", Task::on(node, assemble));
         step.returns_devices = true;
         if !instance.disks_active {

@@ -160,7 +160,14 @@ pub fn plan(cx: &mut Context<'_, '_>, instance: &Instance, failover: Failover<'_
         if instance.disks_active || running {
             // A guest that is started again needs them.
             let role = DiskRole::Primary;
-            let assemble = Action::DisksAssemble { instance: who, disks: disks.clone(), role };
+            let assemble = Action::DisksAssemble {
+                instance: who,
+                disks: disks.clone(),
+                role,
+                force: false,
+                ignore_size: false,
+                alone: false,
+            };
             step = step.undone_by(Task::on(source.uuid, assemble));
         }
         if failover.ignore_consistency {

@@ -99,8 +99,14 @@ impl Operate for InstanceMigrate {
         let on_target = |action| Task::on(target.uuid, action);
         if !disks.is_empty() {
             let role = DiskRole::Primary;
-            let assemble =
-                Action::DisksAssemble { instance: who.clone(), disks: disks.clone(), role };
+            let assemble = Action::DisksAssemble {
+                instance: who.clone(),
+                disks: disks.clone(),
+                role,
+                force: false,
+                ignore_size: false,
+                alone: false,
+            };
             let shutdown = Action::DisksShutdown { instance: who.clone(), disks: disks.clone() };
             plan.before.push(
                 Step::new("activating disks on target", on_target(assemble))

@@ -48,6 +48,7 @@ fn answered(mut site: Site, op: &InstanceQueryData) -> Site {
                             eta: Some(60.0),
                             degraded: true,
                             local_good: node == "n1",
+                            ..SyncStatus::default()
                         }),
                         ..active("/dev/drbd0")
                     },

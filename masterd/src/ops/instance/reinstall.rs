@@ -83,7 +83,14 @@ impl Operate for InstanceReinstall {
         let on = |action| Task::on(node.uuid, action);
         let who = instance_ref(instance);
         let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble { instance: who.clone(), disks: disks.clone(), role };
+        let assemble = Action::DisksAssemble {
+            instance: who.clone(),
+            disks: disks.clone(),
+            role,
+            force: false,
+            ignore_size: false,
+            alone: false,
+        };
         let shutdown = Action::DisksShutdown { instance: who, disks: disks.clone() };
         plan.before
             .push(Step::new("activating instance disks", on(assemble)).undone_by(on(shutdown)));

@@ -80,7 +80,14 @@ impl Operate for InstanceRename {
         }
         if !renamed.os.is_empty() && !new.is_empty() {
             let role = DiskRole::Primary;
-            let assemble = Action::DisksAssemble { instance: who, disks: filled_new.clone(), role };
+            let assemble = Action::DisksAssemble {
+                instance: who,
+                disks: filled_new.clone(),
+                role,
+                force: false,
+                ignore_size: false,
+                alone: false,
+            };
             let mut guest = guest_with(config, &renamed, &new)?;
             guest.name = name.clone();
             let run = Action::OsRun {

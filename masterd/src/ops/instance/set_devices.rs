@@ -217,7 +217,14 @@ fn add_disk(
     plan.changes.push((format!("disk/{place}"), json!(format!("add:size={size},mode={mode}"))));
     if hotplug {
         let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble { instance: who.clone(), disks: filled.clone(), role };
+        let assemble = Action::DisksAssemble {
+            instance: who.clone(),
+            disks: filled.clone(),
+            role,
+            force: false,
+            ignore_size: false,
+            alone: false,
+        };
         let shutdown = Action::DisksShutdown { instance: who, disks: filled.clone() };
         plan.before.push(Step::new("activating disk", on(assemble)).undone_by(on(shutdown)));
         let mut after = new.clone();

@@ -116,7 +116,14 @@ pub fn steps(instance: &Instance, node: NodeId, guest: Box<GuestSpec>, paused: b
     let mut steps = Vec::new();
     if !disks.is_empty() {
         let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble { instance: who.clone(), disks: disks.clone(), role };
+        let assemble = Action::DisksAssemble {
+            instance: who.clone(),
+            disks: disks.clone(),
+            role,
+            force: false,
+            ignore_size: false,
+            alone: false,
+        };
         let shutdown = Action::DisksShutdown { instance: who.clone(), disks };
         steps.push(
             Step::new("activating instance disks", Task::on(node, assemble))

@@ -122,6 +122,7 @@ mod tests {
             vg: "xenvg".into(),
             name: name.into(),
             size: 1024,
+            ..VolumeReport::default()
         };
         let volumes = vec![volume("swap"), volume("lv0")];
         site.answer("node1", Question::Volumes, Ok(Answer::Volumes(volumes)));
