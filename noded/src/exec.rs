@@ -8,7 +8,8 @@ use roost_proto::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{PipeReader, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ pub struct Output {
     pub code: i32,
     /// In words: `exited with code 1`, `was killed by signal 9`, `did not end within 5 s`.
     pub end: String,
+    /// Its status; nothing if it was killed at its deadline.
+    pub status: Option<ExitStatus>,
     /// Standard output and error; the last part, if there was much.
     pub output: Vec<u8>,
 }
@@ -133,6 +136,11 @@ impl Command {
     /// Runs it to its end. An error means that it could not be started; everything else, also a
     /// failure of the command, is in the output.
     pub async fn run(self) -> Result<Output> {
+        self.start(Pipes::default())?.end().await
+    }
+
+    /// Starts it. The error: it could not be started.
+    pub fn start(self, pipes: Pipes) -> Result<Running> {
         let name = self.program.to_string_lossy().into_owned();
         let failed = |what: &str, e: std::io::Error| {
             Error::environment(format!("Cannot {what} the command '{name}': {e}"))
@@ -145,32 +153,28 @@ impl Command {
             Some(file) => (None, file),
             None => {
                 let (reader, writer) = std::io::pipe().map_err(|e| failed("make a pipe for", e))?;
-                (Some(reader), File::from(std::os::fd::OwnedFd::from(writer)))
+                (Some(reader), File::from(OwnedFd::from(writer)))
             }
         };
         let error = output.try_clone().map_err(|e| failed("start", e))?;
-        let mut child = self.spawn(output, error).map_err(|e| failed("start", e))?;
-        let reading = match pipe {
-            Some(reader) => {
-                let reader = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())
-                    .map_err(|e| failed("read from", e))?;
-                Some(Reading::start(reader))
-            }
-            None => None,
-        };
-        let end = wait(&mut child, self.deadline).await.map_err(|e| failed("wait for", e))?;
-        let output = match (reading, &self.log) {
-            (Some(reading), _) => reading.finish().await,
-            (None, Some(path)) => tail(path).map_err(|e| failed("read the log of", e))?,
-            (None, None) => Vec::new(),
-        };
-        Ok(match end {
-            Some(status) => Output { code: code(status), end: words(status), output },
-            None => {
-                let limit = self.deadline.unwrap_or_default().as_secs_f64();
-                Output { code: 124, end: format!("did not end within {limit} s"), output }
-            }
-        })
+        let stdin = pipes.stdin.map_or_else(Stdio::null, Stdio::from);
+        let stdout = pipes.stdout.map_or_else(|| Stdio::from(output), Stdio::from);
+        let child = self.spawn(stdin, stdout, error).map_err(|e| failed("start", e))?;
+        let reading = pipe.map(Reading::start).transpose().map_err(|e| failed("read from", e))?;
+        let (log, deadline) = (self.log, self.deadline);
+        Ok(Running { name, child, reading, log, deadline, ended: false })
+    }
+
+    /// Runs it to its end with standard output apart from standard error. Returns the end, which has
+    /// only the latter, and standard output.
+    pub async fn run_apart(self) -> Result<(Output, Vec<u8>)> {
+        let name = self.program.to_string_lossy().into_owned();
+        let failed = |e| Error::environment(format!("Cannot read from the command '{name}': {e}"));
+        let (reader, writer) = std::io::pipe().map_err(failed)?;
+        let answers = Reading::start(reader).map_err(failed)?;
+        let running = self.start(Pipes { stdin: None, stdout: Some(writer.into()) })?;
+        let end = running.end().await?;
+        Ok((end, answers.finish().await))
     }
 
     /// Runs it and takes any failure as an error that tells the command's last words.
@@ -184,18 +188,86 @@ impl Command {
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the exec module")]
-    fn spawn(&self, stdout: File, stderr: File) -> std::io::Result<Child> {
+    fn spawn(&self, stdin: Stdio, stdout: Stdio, stderr: File) -> std::io::Result<Child> {
         tokio::process::Command::new(&self.program)
             .args(&self.args)
             .env_clear()
             .envs(&self.env)
             .current_dir(&self.dir)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
+    }
+}
+
+/// What a command's standard input and output are connected with: else nothing, and what is kept
+/// or logged.
+#[derive(Debug, Default)]
+pub struct Pipes {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: Option<OwnedFd>,
+}
+
+/// A command at work. Dropped before its end, it is killed with all it started.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    reading: Option<Reading>,
+    log: Option<PathBuf>,
+    deadline: Option<Duration>,
+    ended: bool,
+}
+
+impl Running {
+    /// Waits for its end; its deadline counts from now.
+    pub async fn end(mut self) -> Result<Output> {
+        let failed = |name: &str, what: &str, e: std::io::Error| {
+            Error::environment(format!("Cannot {what} the command '{name}': {e}"))
+        };
+        let end = wait(&mut self.child, self.deadline).await;
+        self.ended = end.is_ok();
+        let end = end.map_err(|e| failed(&self.name, "wait for", e))?;
+        let output = match (self.reading.take(), &self.log) {
+            (Some(reading), _) => reading.finish().await,
+            (None, Some(path)) => {
+                tail(path).map_err(|e| failed(&self.name, "read the log of", e))?
+            }
+            (None, None) => Vec::new(),
+        };
+        Ok(match end {
+            Some(status) => Output { code: code(status), end: words(status), status: end, output },
+            None => {
+                let limit = self.deadline.unwrap_or_default().as_secs_f64();
+                let end = format!("did not end within {limit} s");
+                Output { code: 124, end, status: None, output }
+            }
+        })
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            kill_group(&self.child);
+        }
+    }
+}
+
+/// Kills it and all it started.
+fn kill_group(child: &Child) {
+    if let Some(pid) = child.id() {
+        let group = nix::unistd::Pid::from_raw(pid.cast_signed());
+        // It may have ended by itself in this moment.
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     }
 }
 
@@ -208,11 +280,7 @@ async fn wait(
     match tokio::time::timeout(deadline, child.wait()).await {
         Ok(status) => status.map(Some),
         Err(_) => {
-            if let Some(pid) = child.id() {
-                let group = nix::unistd::Pid::from_raw(pid.cast_signed());
-                // It may have ended by itself in this moment.
-                let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-            }
+            kill_group(child);
             child.wait().await?;
             Ok(None)
         }
@@ -220,13 +288,15 @@ async fn wait(
 }
 
 /// Reads a command's output while it runs, so that it never blocks on a full pipe.
+#[derive(Debug)]
 struct Reading {
     kept: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Reading {
-    fn start(mut pipe: tokio::net::unix::pipe::Receiver) -> Reading {
+    fn start(pipe: PipeReader) -> std::io::Result<Reading> {
+        let mut pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe.into())?;
         let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let task = tokio::spawn({
             let kept = kept.clone();
@@ -242,7 +312,7 @@ impl Reading {
                 }
             }
         });
-        Reading { kept, task }
+        Ok(Reading { kept, task })
     }
 
     async fn finish(mut self) -> Vec<u8> {
@@ -339,6 +409,34 @@ mod tests {
         let output = shell("seq 1 30; exit 1").log(&log).run().await.expect("run");
         assert_eq!(output.last_lines(2), "29\n30");
         assert!(std::fs::read_to_string(log).expect("log").starts_with("1\n2\n"));
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_is_killed_and_pipes_are_used() {
+        let (mut out, writer) = std::io::pipe().expect("pipe");
+        let (reader, mut feed) = std::io::pipe().expect("pipe");
+        let pipes = Pipes { stdin: Some(reader.into()), stdout: Some(writer.into()) };
+        let running = shell("cat; echo oops >&2").start(pipes).expect("started");
+        std::io::Write::write_all(&mut feed, b"data").expect("write");
+        drop(feed);
+        let mut text = String::new();
+        out.read_to_string(&mut text).expect("read");
+        let end = running.end().await.expect("end");
+        assert_eq!((text.as_str(), end.text().as_str(), end.ok()), ("data", "oops\n", true));
+        let (mut out, writer) = std::io::pipe().expect("pipe");
+        let pipes = Pipes { stdin: None, stdout: Some(writer.into()) };
+        drop(shell("sleep 1000 & wait").start(pipes).expect("started"));
+        assert_eq!(out.read_to_string(&mut text).expect("closed: all are gone"), 0);
+    }
+
+    #[tokio::test]
+    async fn answers_are_kept_apart() {
+        let command = shell("echo warning >&2; echo answer");
+        let (end, stdout) = command.run_apart().await.expect("run");
+        assert_eq!((stdout.as_slice(), end.text().as_str()), (&b"answer\n"[..], "warning\n"));
+        assert!(end.status.is_some_and(|status| status.success()));
+        let late = shell("sleep 1000").deadline(Duration::from_millis(50));
+        assert!(late.run().await.expect("run").status.is_none());
     }
 
     #[tokio::test]
