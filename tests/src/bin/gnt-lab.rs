@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use roost_tests::lab::layout::Layout;
-use roost_tests::lab::{Activity, Hypervisor, Lab, Options, init};
+use roost_tests::lab::{Activity, Hypervisor, Kernel, Lab, Options, init, uml};
 
 /// Whole clusters on one machine: every node in namespaces of its own, with its own daemons and,
 /// for real guests, its own libvirtd. Needs root. State: $ROOST_LAB_DIR, else /var/lib/roost-lab.
@@ -30,6 +30,18 @@ enum Cmd {
         /// What runs the guests.
         #[arg(long, value_enum, default_value_t = Hypervisor::Kvm)]
         hypervisor: Hypervisor,
+        /// What nodes are: namespaces of this kernel, or user-mode Linux with real LVM and DRBD.
+        #[arg(long, value_enum, default_value_t = Kernel::Host)]
+        kernel: Kernel,
+        /// Memory of each user-mode Linux node [default: 256, for guests 900].
+        #[arg(long, value_name = "MIB")]
+        memory: Option<u64>,
+        /// Disks of each user-mode Linux node, all in volume group xenvg.
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        disks: usize,
+        /// Size of each of these disks; they take room as they are written to.
+        #[arg(long, value_name = "MIB", default_value_t = 2048)]
+        disk_size: u64,
         /// Let the first three nodes have an etcd, with TLS and users; with --init the cluster's
         /// state is in it. `etcdctl` works in every node.
         #[arg(long)]
@@ -77,6 +89,20 @@ enum Cmd {
     /// First process of a node.
     #[command(name = init::SUBCOMMAND, hide = true)]
     NodeInit { dir: PathBuf, node: String, os_dir: PathBuf },
+    /// First process inside a user-mode Linux node.
+    #[command(name = uml::boot::SUBCOMMAND, hide = true)]
+    MachineInit,
+    /// Runs commands inside a user-mode Linux node.
+    #[command(name = uml::agent::SUBCOMMAND, hide = true)]
+    MachineAgent { card: String },
+    /// Has a command run by a user-mode Linux node's agent.
+    #[command(name = uml::client::SUBCOMMAND, hide = true)]
+    MachineExec {
+        node: String,
+        socket: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -95,11 +121,34 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Cmd::NodeInit { dir, node, os_dir } => {
             init::run(&Layout::at(&dir), &node, &os_dir)?;
         }
-        Cmd::Up { nodes, hypervisor, etcd, init, data_size: data_mib, environment } => {
+        Cmd::MachineInit => uml::boot::run(),
+        Cmd::MachineAgent { card } => {
+            uml::agent::run(&card)?;
+        }
+        Cmd::MachineExec { node, socket, command } => {
+            let code = uml::client::run(&node, &socket, &command)?;
+            return Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from));
+        }
+        Cmd::Up {
+            nodes,
+            hypervisor,
+            kernel,
+            memory: memory_mib,
+            disks,
+            disk_size: disk_mib,
+            etcd,
+            init,
+            data_size: data_mib,
+            environment,
+        } => {
             let environment = environment.into_iter().collect();
             let lab = Lab::up(Options {
                 nodes,
                 hypervisor,
+                kernel,
+                memory_mib,
+                disks,
+                disk_mib,
                 etcd,
                 init,
                 environment,
@@ -168,7 +217,11 @@ fn print_status(lab: &Lab) {
             Activity::Frozen => format!("{name} (frozen)"),
         };
         let daemons: Vec<String> = node.daemons.iter().map(daemon).collect();
-        let power = if node.power { "up" } else { "no power" };
+        let power = match (node.power, node.frozen) {
+            (true, false) => "up",
+            (true, true) => "frozen",
+            (false, _) => "no power",
+        };
         print!("{:<8} {:<12} {power:<8} {}", node.name, node.ip, daemons.join(", "));
         println!(
             "{}{}",

@@ -4,7 +4,8 @@ use super::daemon;
 use super::error::{Error, Result};
 use super::layout::{CLUSTER, node_name};
 use super::node::Node;
-use super::{Lab, state::Hypervisor};
+use super::state::{Hypervisor, Kernel};
+use super::{Lab, uml};
 use std::time::{Duration, Instant};
 
 /// How long the first copies of the state may take.
@@ -16,7 +17,7 @@ pub fn init(lab: &Lab) -> Result<()> {
     let first = node_name(1);
     let master = lab.node(&first)?;
     if !master.in_cluster() {
-        let mut argv = init_command(lab.hypervisor());
+        let mut argv = init_command(lab.hypervisor(), lab.kernel());
         // Before the cluster's name.
         let options = argv.len() - 1;
         argv.splice(options..options, lab.store_options());
@@ -50,10 +51,15 @@ fn wait_for_copies(master: &Node<'_>) -> Result<()> {
 }
 
 /// The command that makes the cluster.
-pub fn init_command(hypervisor: Hypervisor) -> Vec<String> {
-    let mut argv = ["gnt-cluster", "init", "--enabled-disk-templates=sharedfile,file,diskless"]
-        .map(str::to_owned)
-        .to_vec();
+pub fn init_command(hypervisor: Hypervisor, kernel: Kernel) -> Vec<String> {
+    let mut argv = ["gnt-cluster", "init"].map(str::to_owned).to_vec();
+    match kernel {
+        Kernel::Host => argv.push("--enabled-disk-templates=sharedfile,file,diskless".into()),
+        Kernel::Uml => {
+            argv.push("--enabled-disk-templates=plain,drbd,file,sharedfile,ext,diskless".into());
+            argv.push(format!("--vg-name={}", uml::VOLUME_GROUP));
+        }
+    }
     argv.push(format!("--enabled-hypervisors={}", hypervisor.name()));
     argv.extend(["-N", "mode=bridged,link=br0", "--master-netdev=br0"].map(str::to_owned));
     argv.extend(["--master-netmask=32", CLUSTER].map(str::to_owned));

@@ -2,8 +2,6 @@
 //!
 //! A daemon leaves its pid, as the node sees it, in `/run/ganeti/NAME.pid`.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Error, Result};
@@ -45,7 +43,7 @@ pub fn kill(node: &Node<'_>, daemon: &str) -> Result<()> {
     let found = find(node, daemon)?;
     found.signal(node, "KILL")?;
     let what = || format!("end of {daemon} on {}", node.name());
-    wait_until(Duration::from_secs(30), what, || found.stat().is_none())
+    wait_until(Duration::from_secs(30), what, || found.stat(node).is_none())
 }
 
 /// Stops a daemon where it is; it keeps its connections and answers nothing.
@@ -53,7 +51,7 @@ pub fn freeze(node: &Node<'_>, daemon: &str) -> Result<()> {
     let found = find(node, daemon)?;
     found.signal(node, "STOP")?;
     let what = || format!("freezing of {daemon} on {}", node.name());
-    wait_until(Duration::from_secs(30), what, || found.stat().is_none_or(|s| s.state == 'T'))
+    wait_until(Duration::from_secs(30), what, || found.stat(node).is_none_or(|s| s.state == 'T'))
 }
 
 /// Lets a frozen daemon go on.
@@ -63,19 +61,19 @@ pub fn thaw(node: &Node<'_>, daemon: &str) -> Result<()> {
 
 /// What a daemon is doing; `None` when it does not run.
 pub fn activity(node: &Node<'_>, daemon: &str) -> Option<Activity> {
-    let stat = find(node, daemon).ok()?.stat()?;
+    let stat = find(node, daemon).ok()?.stat(node)?;
     Some(if stat.state == 'T' { Activity::Frozen } else { Activity::Running })
 }
 
 /// A daemon's process, by the pid the node knows it by.
 struct Found {
     pid: u32,
-    proc_dir: PathBuf,
 }
 
 impl Found {
-    fn stat(&self) -> Option<Stat> {
-        Stat::read(&self.proc_dir.join("stat")).filter(Stat::lives)
+    fn stat(&self, node: &Node<'_>) -> Option<Stat> {
+        let text = node.read(&format!("/proc/{}/stat", self.pid)).ok()?;
+        Stat::parse(&String::from_utf8_lossy(&text)).filter(Stat::lives)
     }
 
     fn signal(&self, node: &Node<'_>, signal: &str) -> Result<()> {
@@ -88,19 +86,20 @@ impl Found {
 fn find(node: &Node<'_>, daemon: &str) -> Result<Found> {
     let fail =
         |why: String| Error::NoDaemon { daemon: daemon.into(), node: node.name().into(), why };
-    let init = node.init()?;
+    node.init()?;
     let pid_file = match daemon {
         "libvirtd" => libvirt::PID_FILE.to_owned(),
         "etcd" => "/run/etcd.pid".to_owned(),
         _ => format!("/run/ganeti/{daemon}.pid"),
     };
-    let text = fs::read_to_string(init.path(&pid_file))
-        .map_err(|_| fail(format!("it has no {pid_file}")))?;
+    let text = node.read(&pid_file).map_err(|_| fail(format!("it has no {pid_file}")))?;
+    let text = String::from_utf8_lossy(&text);
     let pid: u32 = text.trim().parse().map_err(|_| fail(format!("{pid_file} holds no pid")))?;
-    let found = Found { pid, proc_dir: init.path(&format!("/proc/{pid}")) };
-    let program = process::args(&found.proc_dir).into_iter().next().unwrap_or_default();
+    let found = Found { pid };
+    let line = node.read(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let program = process::split_args(&line).into_iter().next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or_default();
-    if found.stat().is_none() || !name.contains(daemon) {
+    if found.stat(node).is_none() || !name.contains(daemon) {
         return Err(fail(format!("{pid_file} names process {pid}, which is not it")));
     }
     Ok(found)

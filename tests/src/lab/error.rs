@@ -59,6 +59,18 @@ pub enum Error {
         /// Its name.
         node: String,
     },
+    /// The node had power when the command began, and then no more.
+    #[error("{node} lost its power meanwhile")]
+    PowerLost {
+        /// Its name.
+        node: String,
+    },
+    /// The node stands still.
+    #[error("{node} is frozen and does nothing: `gnt-lab thaw {node}` first")]
+    Frozen {
+        /// Its name.
+        node: String,
+    },
     /// The daemon does not run on that node.
     #[error("{daemon} does not run on {node}: {why}")]
     NoDaemon {

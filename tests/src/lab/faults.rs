@@ -18,14 +18,14 @@ use super::daemon::{self, Activity};
 use super::error::{Context as _, Error, Result};
 use super::layout::{Layout, node_name};
 use super::node::Node;
-use super::{Lab, Options, state};
+use super::{Lab, Options, state, uml};
 
 /// Where a node keeps the cluster's state.
 const DATA: &str = "/var/lib/ganeti";
 /// The file that takes the room.
 const FILLER: &str = ".gnt-lab-fill";
 /// Of root's processes the client's socket is found here.
-const MASTER_SOCKET: &str = "/run/ganeti/socket/ganeti-master";
+pub(super) const MASTER_SOCKET: &str = "/run/ganeti/socket/ganeti-master";
 
 /// The last lines of one log.
 #[derive(Debug, Clone)]
@@ -47,11 +47,17 @@ impl Lab {
     /// Stops everything on a node that the cluster knows of: it keeps its connections and answers
     /// nothing, as a machine that hangs.
     pub fn freeze_node(&self, node: &str) -> Result<()> {
+        if self.node(node)?.machine().is_some() {
+            return self.node(node)?.freeze();
+        }
         self.each_daemon(node, Activity::Running, daemon::freeze)
     }
 
     /// Lets a frozen node go on.
     pub fn thaw_node(&self, node: &str) -> Result<()> {
+        if self.node(node)?.machine().is_some() {
+            return self.node(node)?.thaw();
+        }
         self.each_daemon(node, Activity::Frozen, daemon::thaw)
     }
 
@@ -113,9 +119,26 @@ impl Lab {
         Ok(dir)
     }
 
-    /// Where one of a node's own folders lies, with or without power; also files below them.
+    /// A file's contents, of a node with power.
+    pub fn read(&self, node: &str, inside: &str) -> Result<Vec<u8>> {
+        self.node(node)?.read(inside)
+    }
+
+    /// Writes a file on a node with power, whole or not at all.
+    pub fn write(&self, node: &str, inside: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+        self.node(node)?.write(inside, mode, bytes)
+    }
+
+    /// Where one of a node's own folders lies, with or without power; also files below them. Nodes
+    /// with a kernel of their own keep most of theirs on their own disks.
     pub fn host_path(&self, node: &str, inside: &str) -> Result<PathBuf> {
         let name = self.canonical(node)?;
+        let machine = self.node(&name)?.machine().is_some();
+        if machine && !uml::ON_HOST.iter().any(|path| Path::new(inside).starts_with(path)) {
+            return Err(Error::Invalid(format!(
+                "{inside} of {name} lies on its own disk: use Lab::read, Lab::write or exec"
+            )));
+        }
         let found = super::layout::PRIVATE.iter().find_map(|(path, _)| {
             let rest = Path::new(inside).strip_prefix(path).ok()?;
             Some(self.layout.private(&name, path)?.join(rest))
@@ -138,7 +161,12 @@ impl Lab {
 
     /// The socket of a node's masterd, as this process can reach it.
     pub fn master_socket(&self, node: &str) -> Result<PathBuf> {
-        Ok(self.node(node)?.init()?.path(MASTER_SOCKET))
+        let node = self.node(node)?;
+        let init = node.init()?;
+        Ok(match node.machine() {
+            Some(_) => uml::master_socket(&self.layout, node.name()),
+            None => init.path(MASTER_SOCKET),
+        })
     }
 
     /// Remembers the settings of [`Options`] that concern daemons.

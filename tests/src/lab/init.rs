@@ -21,6 +21,7 @@ use super::error::{Context as _, Error, Result};
 use super::layout::{Layout, OS_DIR, PRIVATE, SHARED_DIR, SWITCH};
 use super::process::Process;
 use super::state::write_json;
+use super::uml::{self, Machine};
 
 /// The hidden subcommand of `gnt-lab` that is a node's first process.
 pub const SUBCOMMAND: &str = "node-init";
@@ -72,12 +73,46 @@ pub fn run(layout: &Layout, node: &str, os_dir: &Path) -> Result<std::convert::I
     let process = Process::me_in_proc()?;
     let report = |phase| write_json(&layout.init_report(node), &Report { process, phase });
     report(Phase::Starting)?;
-    if let Err(e) = furnish(layout, node, os_dir) {
-        report(Phase::Failed(e.to_string()))?;
-        return Err(e);
+    let machine = Machine::of(layout, node);
+    let furnished = match &machine {
+        None => furnish(layout, node, os_dir).map(|()| None),
+        Some(machine) => {
+            furnish_for_machine().and_then(|()| uml::host::start(layout, machine)).map(Some)
+        }
+    };
+    match furnished {
+        Err(e) => {
+            report(Phase::Failed(e.to_string()))?;
+            Err(e)
+        }
+        Ok(machine) => {
+            report(Phase::Ready)?;
+            match machine {
+                None => reap(),
+                Some(machine) => reap_until_end(node, machine.id()),
+            }
+        }
     }
-    report(Phase::Ready)?;
-    reap()
+}
+
+/// The machine brings its own files; its cables are looked at from outside.
+fn furnish_for_machine() -> Result<()> {
+    change("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+    fresh("proc", "/proc", "")?;
+    fresh("sysfs", "/sys", "")
+}
+
+/// Returns when the machine has ended by itself; what is left of it ends with this process.
+fn reap_until_end(node: &str, machine: u32) -> Result<std::convert::Infallible> {
+    loop {
+        match waitpid(None, None) {
+            Ok(status) if status.pid().is_some_and(|p| p.as_raw() as u32 == machine) => {
+                return Err(Error::PowerLost { node: node.into() });
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e).what(|| "cannot wait for children".into()),
+        }
+    }
 }
 
 fn furnish(layout: &Layout, node: &str, os_dir: &Path) -> Result<()> {

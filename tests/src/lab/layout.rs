@@ -161,6 +161,11 @@ impl Layout {
         self.node(node).join("up")
     }
 
+    /// Exists while all of a node stands still.
+    pub fn frozen_marker(&self, node: &str) -> PathBuf {
+        self.node(node).join("frozen")
+    }
+
     /// The host folder behind a node's private folder, by the path inside.
     pub fn private(&self, node: &str, inside: &str) -> Option<PathBuf> {
         let (_, name) = PRIVATE.iter().find(|(path, _)| *path == inside)?;

@@ -1,11 +1,10 @@
 //! A node's own libvirtd: reached at `qemu:///system` inside the node.
 
-use std::fs;
 use std::time::Duration;
 
-use super::error::{Context as _, Error, Result};
+use super::error::{Error, Result};
 use super::exec;
-use super::layout::{Layout, SHARED_DIR};
+use super::layout::SHARED_DIR;
 use super::node::Node;
 use super::process::wait_until;
 
@@ -21,9 +20,8 @@ pub const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Writes the node's `/etc/libvirt`. The host's own configuration plays no part.
-pub fn configure(layout: &Layout, node: &str, ip: &str) -> Result<()> {
-    let Some(dir) = layout.private(node, "/etc/libvirt") else { return Ok(()) };
-    let name = format!("{}/{node}", layout.dir().display());
+pub fn configure(node: &Node<'_>, ip: &str) -> Result<()> {
+    let name = format!("{}/{}", node.layout().dir().display(), node.name());
     let uuid = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes());
     // All nodes have the machine's DMI uuid, and libvirt refuses to migrate to "itself".
     let daemon = format!(
@@ -50,14 +48,10 @@ pub fn configure(layout: &Layout, node: &str, ip: &str) -> Result<()> {
          shared_filesystems = [ \"{SHARED_DIR}\" ]\n"
     );
     // libvirtd leaves making these to its packages.
-    for (inside, sub) in [("/var/log/libvirt", "qemu"), ("/var/lib/libvirt", "images")] {
-        if let Some(dir) = layout.private(node, inside).map(|d| d.join(sub)) {
-            fs::create_dir_all(&dir).what(|| format!("cannot make {}", dir.display()))?;
-        }
-    }
+    let argv = ["mkdir", "-p", "/var/log/libvirt/qemu", "/var/lib/libvirt/images"];
+    node.exec(&argv)?.success(&argv.join(" "))?;
     for (name, text) in [("libvirtd.conf", daemon), ("qemu.conf", qemu)] {
-        let path = dir.join(name);
-        fs::write(&path, text).what(|| format!("cannot write {}", path.display()))?;
+        node.write(&format!("/etc/libvirt/{name}"), 0o600, text.as_bytes())?;
     }
     Ok(())
 }
@@ -67,12 +61,11 @@ pub fn start(node: &Node<'_>) -> Result<()> {
     let argv = ["libvirtd", "--daemon", "--pid-file", PID_FILE];
     exec::collect(node.command(&argv)?, &argv)?.success("libvirtd --daemon")?;
     let limit = Duration::from_secs(120);
-    let socket = node.init()?.path("/run/libvirt/libvirt-sock");
     let answers = ["virsh", "-c", "qemu:///system", "version"];
     let wait = wait_until(
         limit,
         || format!("an answer of {}'s libvirtd", node.name()),
-        || socket.exists() && node.exec(&answers).is_ok_and(|o| o.ok()),
+        || node.exec(&answers).is_ok_and(|o| o.ok()),
     );
     wait.map_err(|e| match e {
         Error::Timeout { what, seconds, .. } => {

@@ -1,7 +1,8 @@
 //! The lab: a whole cluster on one machine.
 //!
 //! Each node is a process in namespaces of its own (network, mounts, host name, IPC, pids) with
-//! its own daemons and, where real guests run, its own libvirtd. Wires can be cut, daemons killed
+//! its own daemons and, where real guests run, its own libvirtd; or it is a machine of its own with
+//! disks, see [`uml`]. Wires can be cut, daemons killed
 //! or frozen, nodes lose power.
 //!
 //! ```text
@@ -23,6 +24,7 @@ mod network;
 mod node;
 mod process;
 mod state;
+pub mod uml;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,11 +38,14 @@ pub use exec::{Output, code};
 pub use faults::LogPlace;
 pub use node::Node;
 pub use process::wait_until;
-pub use state::{Cut, Hypervisor};
+pub use state::{Cut, Hypervisor, Kernel};
 
 use error::Context as _;
 use layout::{GNT_NAMES, Layout, MAX_NODES, SWITCH, node_ip, node_name, node_number};
 use state::{Lock, State};
+
+/// Most disks of one node.
+const MAX_DISKS: usize = 8;
 
 /// What kind of lab to bring up.
 #[derive(Debug, Clone)]
@@ -51,6 +56,14 @@ pub struct Options {
     pub nodes: usize,
     /// What runs the guests.
     pub hypervisor: Hypervisor,
+    /// What nodes are: namespaces, or machines with disks.
+    pub kernel: Kernel,
+    /// Memory of each node with a kernel of its own, MiB; `None`: what its hypervisor needs.
+    pub memory_mib: Option<u64>,
+    /// How many disks are in the volume group of each node with a kernel of its own.
+    pub disks: usize,
+    /// Size of each of these disks, MiB. They take room as they are written to.
+    pub disk_mib: u64,
     /// Let the first nodes have an etcd, which keeps the cluster's state.
     pub etcd: bool,
     /// Make a cluster of the nodes.
@@ -77,6 +90,10 @@ impl Options {
             name: name.into(),
             nodes: 3,
             hypervisor: Hypervisor::Kvm,
+            kernel: Kernel::Host,
+            memory_mib: None,
+            disks: 2,
+            disk_mib: 2048,
             etcd: false,
             init: false,
             environment: BTreeMap::new(),
@@ -129,6 +146,8 @@ pub struct NodeStatus {
     pub ip: String,
     /// Whether it has power.
     pub power: bool,
+    /// Whether all of it stands still.
+    pub frozen: bool,
     /// Daemons that run.
     pub daemons: Vec<(String, Activity)>,
     /// Guests that run, by libvirt's account.
@@ -141,10 +160,15 @@ impl Lab {
     pub fn up(options: Options) -> Result<Lab> {
         let layout = options.layout()?;
         check_host(&options)?;
+        if options.kernel == Kernel::Uml {
+            // Outside the lock: it may take minutes.
+            uml::prepare()?;
+        }
         let lock = Lock::take(&layout)?;
         let wanted = State {
             nodes: options.nodes,
             hypervisor: options.hypervisor,
+            kernel: options.kernel,
             etcd: options.etcd,
             cuts: Vec::new(),
         };
@@ -152,7 +176,8 @@ impl Lab {
             Some(have) if !have.is_like(&wanted) => {
                 let tell = |s: &State| {
                     let etcd = if s.etcd { " with etcd" } else { "" };
-                    format!("{} {} nodes{etcd}", s.nodes, s.hypervisor.name())
+                    let kernel = if s.kernel == Kernel::Uml { " user-mode Linux" } else { "" };
+                    format!("{} {}{kernel} nodes{etcd}", s.nodes, s.hypervisor.name())
                 };
                 let (have, want) = (tell(&have), tell(&wanted));
                 return Err(Error::Different { name: options.name, have, want });
@@ -191,6 +216,11 @@ impl Lab {
     /// What runs the guests.
     pub fn hypervisor(&self) -> Hypervisor {
         self.state.hypervisor
+    }
+
+    /// What its nodes are.
+    pub fn kernel(&self) -> Kernel {
+        self.state.kernel
     }
 
     /// Options of `gnt-cluster init` for where the state is to be.
@@ -317,12 +347,13 @@ impl Lab {
         let one = |n| {
             let name = node_name(n);
             let node = Node::new(&self.layout, &name);
+            let frozen = node.frozen();
             let daemon = |d: &&str| Some(((*d).to_owned(), daemon::activity(&node, d)?));
             let daemons: Vec<_> = daemon::KNOWN.iter().filter_map(daemon).collect();
             let asks = daemons.iter().any(|d| d.0 == "libvirtd" && d.1 == Activity::Running);
             let guests = if asks { libvirt::guests(&node) } else { Vec::new() };
             let power = node.running().is_some();
-            NodeStatus { ip: node_ip(n), power, daemons, guests, name: name.clone() }
+            NodeStatus { ip: node_ip(n), power, frozen, daemons, guests, name: name.clone() }
         };
         (1..=self.state.nodes).map(one).collect()
     }
@@ -409,10 +440,14 @@ impl Lab {
         }
         node.power_off()?;
         node.make_folders(self.state.nodes)?;
+        if self.state.kernel == Kernel::Uml && node.machine().is_none() {
+            uml::Machine::new(&self.options, &self.layout, &name, self.state.nodes)?
+                .save(&self.layout)?;
+        }
         let process = node.power_on(self.gnt_lab(), &self.options.os_dir)?;
         network::wire(switch, process, n)?;
         if self.state.hypervisor == Hypervisor::Kvm {
-            libvirt::configure(&self.layout, &name, &node_ip(n))?;
+            libvirt::configure(&node, &node_ip(n))?;
             libvirt::start(&node)?;
         }
         if self.state.etcd {
@@ -456,7 +491,18 @@ fn check_host(options: &Options) -> Result<()> {
     let util_linux = ["unshare", "nsenter", "setsid"].map(|p| (p, "util-linux"));
     exec::require(&util_linux)?;
     exec::require(&[("ip", "iproute2"), ("nft", "nftables"), ("timeout", "coreutils")])?;
-    if options.hypervisor == Hypervisor::Kvm {
+    if options.kernel == Kernel::Uml {
+        exec::require(uml::PROGRAMS)?;
+        if options.disks > MAX_DISKS || options.disk_mib == 0 {
+            let text = format!("a node has at most {MAX_DISKS} disks, and none of 0 MiB");
+            return Err(Error::Invalid(text));
+        }
+        if options.data_mib.is_some() {
+            let text = "nodes with a kernel of their own keep the cluster's state on their disk, \
+                        where --data-size cannot limit it";
+            return Err(Error::Invalid(text.into()));
+        }
+    } else if options.hypervisor == Hypervisor::Kvm {
         exec::require(libvirt::PROGRAMS)?;
     }
     if options.etcd {

@@ -1,7 +1,8 @@
 //! One node (or the switch): power on, power off, run something inside.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,9 +13,12 @@ use super::faults;
 use super::init::{self, Report};
 use super::layout::{self, Layout, PRIVATE, SWITCH};
 use super::process::{self, Process};
+use super::uml::{self, Machine};
 
 /// How long anything inside a node may take unless told otherwise.
 const LIMIT: Duration = Duration::from_secs(600);
+/// How long namespaces may take to be furnished.
+const FURNISH: Duration = Duration::from_secs(60);
 
 /// A node of a lab, with or without power.
 #[derive(Debug, Clone)]
@@ -56,8 +60,17 @@ impl<'a> Node<'a> {
         self.running().is_some() && self.layout.up_marker(&self.name).exists()
     }
 
+    /// What it is if it has a kernel of its own.
+    pub fn machine(&self) -> Option<Machine> {
+        Machine::of(self.layout, &self.name)
+    }
+
     /// Whether it was made part of a cluster: its data folder is not empty.
     pub fn in_cluster(&self) -> bool {
+        if self.machine().is_some() {
+            let argv = ["ls", "-A", "/var/lib/ganeti"];
+            return self.exec(&argv).is_ok_and(|said| !said.stdout.trim().is_empty());
+        }
         let dir = self.layout.private(&self.name, "/var/lib/ganeti");
         dir.and_then(|d| fs::read_dir(d).ok()).is_some_and(|mut entries| entries.next().is_some())
     }
@@ -74,7 +87,7 @@ impl<'a> Node<'a> {
     }
 
     /// Starts its first process in namespaces of its own; `program` is `gnt-lab`.
-    pub fn power_on(&self, program: PathBuf, os_dir: &std::path::Path) -> Result<Process> {
+    pub fn power_on(&self, program: PathBuf, os_dir: &Path) -> Result<Process> {
         let report = self.layout.init_report(&self.name);
         if report.exists() {
             fs::remove_file(&report).what(|| format!("cannot remove {}", report.display()))?;
@@ -93,7 +106,8 @@ impl<'a> Node<'a> {
         command.stdout(log.try_clone().what(what)?).stderr(log);
         let mut child = command.spawn().what(|| "cannot run unshare".into())?;
         let gone = || !matches!(child.try_wait(), Ok(None));
-        let ready = init::wait_ready(self.layout, &self.name, Duration::from_secs(60), gone);
+        let limit = if self.machine().is_some() { uml::host::BOOT * 2 } else { FURNISH };
+        let ready = init::wait_ready(self.layout, &self.name, limit, gone);
         // `unshare` lives as long as the node: somebody must take its exit code.
         std::thread::spawn(move || child.wait());
         ready
@@ -101,9 +115,8 @@ impl<'a> Node<'a> {
 
     /// Kills everything in it at once.
     pub fn power_off(&self) -> Result<()> {
-        let marker = self.layout.up_marker(&self.name);
-        if marker.exists() {
-            fs::remove_file(&marker).what(|| format!("cannot remove {}", marker.display()))?;
+        for marker in [self.layout.up_marker(&self.name), self.layout.frozen_marker(&self.name)] {
+            remove_marker(&marker)?;
         }
         // By command line and not by the report alone: also one that never got to reporting.
         for init in process::find(|args| init::is_init(args, self.layout, Some(&self.name))) {
@@ -112,11 +125,63 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
+    /// Stops all of a node that has a kernel of its own: it answers nothing, not even a ping.
+    pub fn freeze(&self) -> Result<()> {
+        let init = self.init()?;
+        // Before, so that nobody talks to a machine that is about to stand still.
+        let marker = self.layout.frozen_marker(&self.name);
+        fs::write(&marker, "").what(|| format!("cannot write {}", marker.display()))?;
+        uml::host::freeze(&self.name, init)
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> Result<()> {
+        uml::host::thaw(self.init()?)?;
+        remove_marker(&self.layout.frozen_marker(&self.name))
+    }
+
+    /// Whether all of it stands still.
+    pub fn frozen(&self) -> bool {
+        self.layout.frozen_marker(&self.name).exists()
+    }
+
+    /// A file's contents.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let init = self.awake()?;
+        if self.machine().is_some() {
+            return uml::read(self.layout, &self.name, path);
+        }
+        fs::read(init.path(path)).what(|| format!("cannot read {path} of {}", self.name))
+    }
+
+    /// Writes a file, whole or not at all; `mode` is its permissions.
+    pub fn write(&self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+        let init = self.awake()?;
+        if self.machine().is_some() {
+            return uml::write(self.layout, &self.name, path, mode, bytes);
+        }
+        let (path, new) = (init.path(path), init.path(&format!("{path}.gnt-lab-new")));
+        let what = || format!("cannot write {}", path.display());
+        fs::write(&new, bytes).what(what)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).what(what)?;
+        fs::rename(&new, &path).what(what)
+    }
+
+    fn awake(&self) -> Result<Process> {
+        let init = self.init()?;
+        if self.frozen() { Err(Error::Frozen { node: self.name.clone() }) } else { Ok(init) }
+    }
+
     /// A command inside the node, standard input empty, environment clean.
     pub fn command(&self, argv: &[&str]) -> Result<Command> {
-        let pid = self.init()?.pid.to_string();
-        let enter = ["nsenter", "-t", &pid, "-m", "-u", "-i", "-n", "-p", "--"];
-        let mut command = exec::command(&[&enter, argv].concat());
+        let pid = self.awake()?.pid.to_string();
+        let mut command = match self.machine() {
+            Some(machine) => machine.command(self.layout, argv),
+            None => {
+                let enter = ["nsenter", "-t", &pid, "-m", "-u", "-i", "-n", "-p", "--"];
+                exec::command(&[&enter, argv].concat())
+            }
+        };
         command.env_clear();
         command.env("PATH", format!("{}:{}", self.layout.bin().display(), exec::PATH));
         command.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("ROOST_LAB_NODE", &self.name)]);
@@ -145,5 +210,14 @@ impl<'a> Node<'a> {
         let mut command = self.command(argv)?;
         command.stdin(Stdio::inherit());
         Ok(command)
+    }
+}
+
+fn remove_marker(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).what(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }

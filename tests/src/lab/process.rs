@@ -62,7 +62,11 @@ impl Process {
 
 /// Command line of the process with this folder in a proc file system.
 pub fn args(proc_pid: &Path) -> Vec<String> {
-    let raw = fs::read(proc_pid.join("cmdline")).unwrap_or_default();
+    split_args(&fs::read(proc_pid.join("cmdline")).unwrap_or_default())
+}
+
+/// A command line as `/proc` tells it.
+pub fn split_args(raw: &[u8]) -> Vec<String> {
     raw.split(|b| *b == 0)
         .filter(|a| !a.is_empty())
         .map(|a| String::from_utf8_lossy(a).into_owned())
@@ -84,7 +88,8 @@ impl Stat {
         Stat::parse(&fs::read_to_string(path).ok()?)
     }
 
-    fn parse(text: &str) -> Option<Stat> {
+    /// Understands a stat file's text.
+    pub fn parse(text: &str) -> Option<Stat> {
         // The name is in parentheses and may hold blanks and parentheses itself.
         let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;

@@ -31,6 +31,17 @@ impl Hypervisor {
     }
 }
 
+/// What a node is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernel {
+    /// Namespaces of this machine's kernel.
+    #[default]
+    Host,
+    /// A machine of its own, as user-mode Linux: with LVM, DRBD and disks.
+    Uml,
+}
+
 /// Two places that do not hear each other; `b` is `None` when `a` hears nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
@@ -47,6 +58,9 @@ pub struct State {
     pub nodes: usize,
     /// What runs their guests.
     pub hypervisor: Hypervisor,
+    /// What nodes are.
+    #[serde(default)]
+    pub kernel: Kernel,
     /// The first nodes have an etcd.
     #[serde(default)]
     pub etcd: bool,
@@ -58,7 +72,7 @@ pub struct State {
 impl State {
     /// Whether it is the same lab, whatever happens in it.
     pub fn is_like(&self, other: &State) -> bool {
-        let kind = |s: &State| (s.nodes, s.hypervisor, s.etcd);
+        let kind = |s: &State| (s.nodes, s.hypervisor, s.kernel, s.etcd);
         kind(self) == kind(other)
     }
 
@@ -126,7 +140,8 @@ mod tests {
         assert_eq!(State::load(&layout).unwrap(), None);
         fs::create_dir_all(layout.dir()).unwrap();
         let cuts = vec![Cut { a: "node1".into(), b: None }];
-        let state = State { nodes: 2, hypervisor: Hypervisor::Fake, etcd: true, cuts };
+        let (hypervisor, kernel) = (Hypervisor::Fake, Kernel::Uml);
+        let state = State { nodes: 2, hypervisor, kernel, etcd: true, cuts };
         state.save(&layout).unwrap();
         assert_eq!(State::load(&layout).unwrap(), Some(state));
         fs::write(layout.state(), "{").unwrap();
