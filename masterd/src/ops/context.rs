@@ -1,5 +1,6 @@
 //! What a plan is made from, with the lookups that plans need.
 
+use super::disks::minors;
 use crate::config::{Change, Config, Object};
 use crate::jobs::PlanInput;
 use crate::jobs::plan::{Plan, Task};
@@ -19,11 +20,19 @@ use uuid::Uuid;
 pub struct Context<'a, 'b> {
     input: &'a mut PlanInput<'b>,
     say: Vec<String>,
+    pub(super) taken: Taken,
+}
+
+/// What this plan took for itself so far.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub ports: BTreeSet<u16>,
+    pub minors: BTreeSet<(NodeId, u32)>,
 }
 
 impl<'a, 'b> Context<'a, 'b> {
     pub(super) fn new(input: &'a mut PlanInput<'b>) -> Context<'a, 'b> {
-        Context { input, say: Vec::new() }
+        Context { input, say: Vec::new(), taken: Taken::default() }
     }
 
     /// The configuration.
@@ -213,19 +222,20 @@ impl<'a, 'b> Context<'a, 'b> {
         Err(Error::resources(format!("No free MAC address found under the prefix {prefix}")))
     }
 
-    /// A free port for consoles: the lowest that no instance has or is about to have.
-    pub fn new_port(&self) -> Result<u16> {
+    /// A free port for a console or a mirror: the lowest that none has or is about to have. It is
+    /// taken from then on.
+    pub fn new_port(&mut self) -> Result<u16> {
         let config = self.config();
-        let mut used: BTreeSet<u16> =
-            config.instances.values().filter_map(|i| i.network_port).collect();
+        let mut used: BTreeSet<u16> = self.taken.ports.clone();
+        used.extend(config.instances.values().filter_map(|i| i.network_port));
         used.extend(self.coming_instances().filter_map(|i| i.network_port));
-        used.extend(config.disks.values().filter_map(|d| match &d.logical_id {
-            roost_proto::objects::LogicalId::Drbd(_, _, port, ..) => Some(*port),
-            _ => None,
-        }));
-        (FIRST_PORT..=LAST_PORT)
+        used.extend(config.disks.values().filter_map(|disk| minors::port_of(disk)));
+        used.extend(minors::mentioned(self).filter_map(minors::port_of));
+        let port = (FIRST_PORT..=LAST_PORT)
             .find(|port| !used.contains(port))
-            .ok_or_else(|| Error::resources("All console ports (11000-14999) are in use"))
+            .ok_or_else(|| Error::resources("All ports of the cluster (11000-14999) are in use"))?;
+        self.taken.ports.insert(port);
+        Ok(port)
     }
 }
 

@@ -1,10 +1,11 @@
 //! An instance as nodes must see it: all parameters filled.
 
 use crate::config::Config;
+use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{GuestDisk, GuestNic, GuestSpec, InstanceRef, NetworkInfo};
-use roost_proto::objects::{Disk, Instance, Nic};
+use roost_proto::objects::{Cluster, Disk, Instance, Nic, NodeGroup};
 use roost_proto::params::fill;
 use std::sync::Arc;
 
@@ -82,22 +83,47 @@ pub fn guest_nic(config: &Config, nic: &Nic, index: usize) -> Result<GuestNic> {
     })
 }
 
-/// Disks with the parameters of their template on a node's group below their own.
+/// Disks as nodes are told of them when `node` runs their instance: with the parameters of all
+/// layers below their own, devices below them, too, and where the sides of mirrors reach each
+/// other.
 pub fn filled_disks(config: &Config, node: NodeId, disks: &[Disk]) -> Result<Vec<Disk>> {
     let node = config.node_by_id(node)?;
     let group = config
         .groups
         .get(&node.group)
         .ok_or_else(|| Error::internal(format!("Node {} is in no group", node.name)))?;
-    fn filled(config: &Config, group: &roost_proto::objects::NodeGroup, disk: &Disk) -> Disk {
+    let exclusive = fill::ndparams(&config.cluster, group, node).exclusive_storage;
+    let filled = |disk: &Disk| -> Result<Disk> {
         let mut disk = disk.clone();
-        let base = fill::diskparams(&config.cluster, group, disk.dev_type);
-        disk.params = fill::layers(base, [Some(&disk.params)]);
-        disk.children = disk.children.iter().map(|child| filled(config, group, child)).collect();
-        disk
-    }
-    Ok(disks.iter().map(|disk| filled(config, group, disk)).collect())
+        fill_disk(&config.cluster, group, exclusive, &mut disk);
+        if disk.dev_type == DiskTemplate::Drbd {
+            for id in disk.nodes.clone() {
+                disk.addresses.insert(id, config.node_by_id(id)?.secondary_ip.clone());
+            }
+        }
+        Ok(disk)
+    };
+    disks.iter().map(filled).collect()
 }
+
+fn fill_disk(cluster: &Cluster, group: &NodeGroup, exclusive: bool, disk: &mut Disk) {
+    let base = fill::diskparams(cluster, group, disk.dev_type);
+    disk.params = fill::layers(base, [Some(&disk.params)]);
+    if exclusive && disk.dev_type == DiskTemplate::Plain {
+        disk.params.insert(EXCLUSIVE_STORAGE.into(), true.into());
+    }
+    for (place, child) in disk.children.iter_mut().enumerate() {
+        fill_disk(cluster, group, false, child);
+        // The volumes below a mirror are striped as the mirror's parameters say.
+        let stripes = disk.params.get(if place == 0 { "data-stripes" } else { "meta-stripes" });
+        if let (DiskTemplate::Drbd, Some(stripes)) = (disk.dev_type, stripes) {
+            child.params.insert("stripes".into(), stripes.clone());
+        }
+    }
+}
+
+/// In filled disks only: the volume gets physical volumes of its own.
+const EXCLUSIVE_STORAGE: &str = "exclusive_storage";
 
 /// The stored disks of an instance, filled.
 pub fn disks(config: &Config, instance: &Instance) -> Result<Vec<Disk>> {

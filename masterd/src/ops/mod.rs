@@ -6,6 +6,7 @@
 
 mod cluster;
 mod context;
+mod disks;
 mod group;
 mod guest;
 mod hooks;
@@ -88,6 +89,7 @@ operations! {
     InstanceCreate,
     InstanceDeactivateDisks,
     InstanceFailover,
+    InstanceGrowDisk,
     InstanceMigrate,
     InstanceMove,
     InstanceQueryData,

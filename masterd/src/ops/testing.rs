@@ -1,6 +1,6 @@
 //! Small clusters and canned answers, to test plans with.
 
-use super::Operations;
+use super::{Context, Operations};
 use crate::config::{Change, Config, Object};
 use crate::jobs::plan::Plan;
 use crate::jobs::{Facts, IdSource, PlanInput, Planner};
@@ -204,6 +204,20 @@ impl Site {
             active: &self.active,
             ids: &mut ids,
         })
+    }
+
+    /// Does something that plans do.
+    pub fn planning<T>(&self, run: impl FnOnce(&mut Context<'_, '_>) -> T) -> T {
+        let op: OpInput = roost_proto::opcodes::ClusterVerifyConfig::default().into();
+        let mut ids = Counter(0);
+        run(&mut Context::new(&mut PlanInput {
+            op: &op,
+            job: JobId(7),
+            config: &self.config,
+            facts: &self.facts,
+            active: &self.active,
+            ids: &mut ids,
+        }))
     }
 
     /// Why an opcode is refused: by its locks, its questions or its plan.

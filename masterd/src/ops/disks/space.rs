@@ -1,0 +1,57 @@
+//! Room for new volumes: how much of which volume group, and whether a node has it.
+
+use crate::ops::Context;
+use roost_proto::choices::DiskTemplate;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
+use roost_proto::objects::{Disk, LogicalId};
+use std::collections::BTreeMap;
+
+/// MiB that disks take on one of their nodes, by volume group.
+pub fn needed(disks: &[Disk]) -> BTreeMap<&str, u64> {
+    let mut needed = BTreeMap::new();
+    for disk in disks {
+        let volumes = match disk.dev_type {
+            DiskTemplate::Plain => std::slice::from_ref(disk),
+            DiskTemplate::Drbd => disk.children.as_slice(),
+            _ => &[],
+        };
+        for volume in volumes {
+            if let LogicalId::Pair(vg, _) = &volume.logical_id {
+                *needed.entry(vg.as_str()).or_default() += volume.size;
+            }
+        }
+    }
+    needed
+}
+
+/// Nodes have room for new disks, each for its side of all of them. They were asked for their
+/// state. Disks that are not on volume groups are made where the room is not ours to count.
+pub fn check(cx: &Context<'_, '_>, nodes: &[NodeId], disks: &[Disk]) -> Result<()> {
+    for (vg, mib) in needed(disks) {
+        for node in nodes {
+            check_group(cx, *node, vg, mib)?;
+        }
+    }
+    Ok(())
+}
+
+/// A node has `mib` MiB free in a volume group.
+pub fn check_group(cx: &Context<'_, '_>, node: NodeId, vg: &str, mib: u64) -> Result<()> {
+    let name = cx.config().node_name(node);
+    let groups = &cx.report(node)?.volume_groups;
+    let Some((_, free)) = groups.get(vg) else {
+        let known: Vec<_> = groups.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(Error::environment(format!(
+            "Volume group '{vg}' not found on node {name}; it has: {known}"
+        )));
+    };
+    if *free >= mib {
+        return Ok(());
+    }
+    Err(Error::resources(format!(
+        "Not enough disk space on target node {name} vg {vg}: required {mib} MiB, available {free} \
+         MiB"
+    )))
+}
