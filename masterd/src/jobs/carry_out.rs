@@ -206,7 +206,7 @@ impl Run<'_> {
             };
             if let Err(error) = done {
                 match step.on_failure {
-                    OnFailure::Fail => return Ended::Failed(error.at(&step.name)),
+                    OnFailure::Fail => return self.give_up(cursor, error.at(&step.name)).await,
                     OnFailure::Warn => {
                         self.entry.warn(self.op, format!("{}: {error}", step.name));
                     }
@@ -263,6 +263,33 @@ impl Run<'_> {
         }
     }
 
+    /// A step that had to succeed did not, so those behind it are not done. What they would have
+    /// removed may be the last that is left of somebody's data: it stays, and is remembered.
+    async fn give_up(&self, cursor: &mut Cursor, error: Error) -> Ended {
+        let mut extra = Commit::default();
+        let left = self.plan.after.iter().enumerate().skip(cursor.next + 1);
+        for (place, step) in left.filter(|(_, step)| step.on_failure == OnFailure::Debris) {
+            let number = self.plan.before.len() + place;
+            self.debris(step, &step.task, number, &error, &mut extra);
+        }
+        if extra.puts.is_empty() {
+            return Ended::Failed(error);
+        }
+        self.end_failed(cursor, extra, error).await
+    }
+
+    /// Makes the opcode's failure durable, with what it leaves.
+    async fn end_failed(&self, cursor: &mut Cursor, mut extra: Commit, error: Error) -> Ended {
+        cursor.next = self.plan.after.len();
+        cursor.failure = Some(error.clone());
+        extra.puts.push(self.entry.document());
+        extra.puts.push((cursor_key(self.entry.id, self.op), cursor_body(cursor)));
+        match self.engine.0.store(extra).await {
+            Ok(()) => Ended::Failed(error),
+            Err(error) => error.into(),
+        }
+    }
+
     /// The job was killed after the pivot: what is left to do is not done but told, and what would
     /// have removed something is remembered as debris.
     async fn leave_the_rest(&self, cursor: &mut Cursor) -> Ended {
@@ -287,14 +314,7 @@ impl Run<'_> {
              stands; not finished: {}",
             left.join(", ")
         ));
-        cursor.next = self.plan.after.len();
-        cursor.failure = Some(error.clone());
-        extra.puts.push(self.entry.document());
-        extra.puts.push((cursor_key(self.entry.id, self.op), cursor_body(cursor)));
-        match self.engine.0.store(extra).await {
-            Ok(()) => Ended::Failed(error),
-            Err(error) => error.into(),
-        }
+        self.end_failed(cursor, extra, error).await
     }
 
     /// Takes back what was done, last first, including the step that failed.
@@ -318,6 +338,9 @@ impl Run<'_> {
                         self.entry.warn(self.op, format!("undoing: {}: {error}", step.name));
                     }
                 }
+            }
+            if let Some(stays) = &step.stays {
+                self.entry.warn(self.op, stays.clone());
             }
             cursor.next = number;
             extra.puts.push(self.entry.document());

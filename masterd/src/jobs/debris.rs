@@ -48,7 +48,13 @@ fn leftover(config: &Config, node: NodeId, action: &Action) -> Option<Action> {
             unless(here(instance.uuid).is_some_and(|i| i.admin_state == AdminState::Up))
         }
         Action::MigrateFinish { guest, success: false, .. } => unless(here(guest.uuid).is_some()),
-        Action::DisksShutdown { instance, .. } | Action::DisksClose { instance, .. } => {
+        Action::DisksShutdown { instance, disks } => {
+            let mirrors = disks.iter().filter_map(|disk| config.disks.get(&disk.uuid));
+            let mirrored = mirrors.into_iter().any(|disk| disk.nodes.contains(&node));
+            let active = config.instances.get(&instance.uuid).is_some_and(|i| i.disks_active);
+            unless(active && (mirrored || here(instance.uuid).is_some()))
+        }
+        Action::DisksClose { instance, .. } => {
             unless(here(instance.uuid).is_some_and(|i| i.disks_active))
         }
         Action::DisksOpen { instance, .. } => {
@@ -59,13 +65,17 @@ fn leftover(config: &Config, node: NodeId, action: &Action) -> Option<Action> {
         Action::NicUnplug { guest, nic } => unless(has_nic(guest.uuid, nic.uuid)),
         Action::NicPlug { guest, nic } => unless(!has_nic(guest.uuid, nic.uuid)),
         Action::DisksRemove { instance, disks } => {
-            let wanted = |disk: &&Disk| {
-                let known = config.disks.get(&disk.uuid);
-                known.is_some_and(|d| d.nodes.is_empty() || d.nodes.contains(&node))
-            };
+            let used = places_in_use(config, node);
+            let wanted = |disk: &&Disk| leaves(disk).into_iter().any(|l| used.contains(&place(l)));
             let disks: Vec<Disk> = disks.iter().filter(|d| !wanted(d)).cloned().collect();
             let instance = instance.clone();
             (!disks.is_empty()).then_some(Action::DisksRemove { instance, disks })
+        }
+        // A mirror that is wanted is put right by activating it, not by what was wanted once.
+        Action::MirrorsDisconnect { disks, .. } | Action::MirrorsDetach { disks, .. } => {
+            let here =
+                |d: &&Disk| config.disks.get(&d.uuid).is_some_and(|d| d.nodes.contains(&node));
+            unless(disks.iter().any(|disk| here(&disk)))
         }
         // The master's, or not: nobody else may have it, and no former address is wanted.
         Action::MasterIpUp { address } => unless(!is_master_ip(config, node, address)),
@@ -84,6 +94,25 @@ fn leftover(config: &Config, node: NodeId, action: &Action) -> Option<Action> {
     }
 }
 
+/// What has data of its own: the disk, or the devices it stands on.
+fn leaves(disk: &Disk) -> Vec<&Disk> {
+    match disk.children.is_empty() {
+        true => vec![disk],
+        false => disk.children.iter().flat_map(leaves).collect(),
+    }
+}
+
+/// Where a device's data is, in the terms of its template.
+fn place(leaf: &Disk) -> String {
+    format!("{} {}", leaf.dev_type, serde_json::to_string(&leaf.logical_id).unwrap_or_default())
+}
+
+/// Where on a node the cluster has data: the same disk may have left one place for another.
+fn places_in_use(config: &Config, node: NodeId) -> HashSet<String> {
+    let here = config.disks.values().filter(|d| d.nodes.is_empty() || d.nodes.contains(&node));
+    here.flat_map(|disk| leaves(disk)).map(place).collect()
+}
+
 /// Whether it is the cluster's address of today, and the node its master.
 fn is_master_ip(config: &Config, node: NodeId, address: &MasterIp) -> bool {
     let today = node == config.master() && config.cluster.master_ip.parse() == Ok(address.ip);
@@ -100,7 +129,9 @@ fn instance(action: &Action) -> Option<&InstanceName> {
         | Action::DisksShutdown { instance, .. }
         | Action::DisksOpen { instance, .. }
         | Action::DisksClose { instance, .. }
-        | Action::DisksRename { instance, .. } => Some(&instance.name),
+        | Action::DisksRename { instance, .. }
+        | Action::MirrorsDetach { instance, .. }
+        | Action::MirrorsDisconnect { instance, .. } => Some(&instance.name),
         Action::MigrateFinish { guest, .. }
         | Action::DiskPlug { guest, .. }
         | Action::DiskUnplug { guest, .. }

@@ -70,6 +70,9 @@ pub struct Step {
     /// its failure may have come too late to tell, it is tried once more before all is undone.
     #[serde(default)]
     pub no_return: bool,
+    /// Nothing takes it back: what stays, said instead of undoing it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stays: Option<String>,
 }
 
 /// What the failure of a step means.
@@ -77,7 +80,7 @@ pub struct Step {
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// Before the pivot: undo everything. After it: the opcode fails, but what the pivot changed
-    /// stands.
+    /// stands; steps behind it are not done, those that remove things are recorded as debris.
     #[default]
     Fail,
     /// A warning in the job's log.
@@ -133,6 +136,7 @@ impl Step {
             on_failure: OnFailure::Fail,
             returns_devices: false,
             no_return: false,
+            stays: None,
         }
     }
 

@@ -1,16 +1,17 @@
 //! What machines answer: the truth, from the model.
 
-use super::world::{Data, World};
+use super::world::World;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{
-    Answer, BlockState, BlockStatus, ConsoleInfo, IpReport, OsReport, Question, ResolvedName,
-    StorageUnit, VerifyReport,
+    Answer, ConsoleInfo, ExportAnswer, ExtReport, IpReport, OsReport, Question, ResolvedName, StorageUnit,
+    VerifyReport,
 };
-use roost_proto::objects::Disk;
 
 /// The OS that every machine has.
 pub const OS: &str = "debian";
+/// The external storage provider that every machine has.
+pub const PROVIDER: &str = "loop";
 /// The bridges that every machine has.
 const BRIDGES: [&str; 3] = ["br0", "br1", "xen-br0"];
 /// What every name of a cluster stands for.
@@ -26,6 +27,16 @@ fn os() -> OsReport {
         api_versions: vec![20],
         trusted: true,
         ..OsReport::default()
+    }
+}
+
+fn provider() -> ExtReport {
+    ExtReport {
+        name: PROVIDER.into(),
+        path: format!("/srv/ganeti/extstorage/{PROVIDER}"),
+        valid: true,
+        problem: String::new(),
+        parameters: vec![("dir".into(), "where volumes are".into())],
     }
 }
 
@@ -45,6 +56,7 @@ impl World {
                 Answer::Blocks(all.collect::<Result<_>>()?)
             }
             Question::OsList => Answer::Os(vec![os()]),
+            Question::ExtProviders => Answer::ExtProviders(vec![provider()]),
             Question::OsValidate { .. }
             | Question::HvValidate { .. }
             | Question::PutFile { .. } => Answer::Done,
@@ -55,11 +67,13 @@ impl World {
                 ..ConsoleInfo::default()
             }),
             Question::Verify { bridges, .. } => {
-                let mut files: Vec<_> =
-                    machine.files.iter().map(|(path, data)| (path.clone(), data.size)).collect();
                 let (report, guests) = (machine.report(), machine.reports());
                 let ssconf = Default::default();
-                files.extend(self.shared.iter().map(|(path, data)| (path.clone(), data.size)));
+                let files = self.machines[&node].files.iter().chain(&self.shared);
+                let files = files.filter(|(path, _)| path.starts_with("/srv/"));
+                let files = files.map(|(path, data)| (path.clone(), data.size)).collect();
+                let volumes = Some(self.volumes(node));
+                let mirrors = Some(self.mirror_reports(node));
                 Answer::Verify(Box::new(VerifyReport {
                     node: report,
                     guests,
@@ -67,6 +81,8 @@ impl World {
                     ssconf,
                     os: vec![os()],
                     files,
+                    volumes,
+                    mirrors,
                     ..VerifyReport::default()
                 }))
             }
@@ -80,7 +96,7 @@ impl World {
                 let taken = self.has(ip, None);
                 Answer::Resolved(ResolvedName { name: name.clone(), ip, taken })
             }
-            Question::Volumes => Answer::Volumes(vec![]),
+            Question::Volumes => Answer::Volumes(self.volumes(node)),
             Question::Storage { names, .. } => {
                 let (size, free) = STORAGE;
                 let unit = |name: &String| StorageUnit {
@@ -94,26 +110,8 @@ impl World {
             }
             Question::Crypto(question) => Answer::Crypto(self.answer_crypto(node, question)?),
             Question::Space { .. } => Answer::Space(Some(STORAGE)),
+            Question::Export(_) => Answer::Export(ExportAnswer::List(vec![])),
             Question::Command { .. } => Answer::Command { code: 0, output: vec![] },
-        })
-    }
-
-    fn block(&mut self, node: NodeId, disk: &Disk) -> Result<BlockStatus> {
-        let assembled = self.machine(node)?.assembled.contains_key(&disk.uuid);
-        let (files, path) = self.files(node, disk)?;
-        let found: Option<&Data> = files.get(&path).filter(|data| data.disk == disk.uuid);
-        Ok(BlockStatus {
-            state: match (found, assembled) {
-                (None, _) => BlockState::Missing,
-                (Some(_), true) => BlockState::Active,
-                (Some(_), false) => BlockState::Inactive,
-            },
-            size: found.map(|data| data.size),
-            path: assembled.then_some(path),
-            major_minor: None,
-            sync: None,
-            detail: String::new(),
-            children: vec![],
         })
     }
 }

@@ -1,10 +1,12 @@
 //! Whether two ends are the same, and whether the configuration and the machines agree.
 
-use super::world::{Access, World};
+use super::disks::{key, leaves};
+use super::world::{Access, Data, World};
 use regex::Regex;
 use roost_masterd::config::Config;
 use roost_masterd::store::{Contents, Key};
 use roost_proto::choices::{AdminState, DiskTemplate};
+use roost_proto::ids::DiskId;
 use roost_proto::objects::Instance;
 use serde::Serialize;
 use serde_json::Value;
@@ -80,17 +82,28 @@ pub fn config(config: &Config) -> Vec<String> {
 /// The machines without what differs each time.
 pub fn world(world: &World, config: &Config) -> Vec<String> {
     let names = Names::of(config);
+    let mut settled = world.clone();
+    settled.settle();
+    let world = &settled;
     let mut lines = Vec::new();
     let mut line = |text: String| lines.push(names.replace(&text));
+    let shown = |data: &Data| {
+        let Data { disk, size, content, good, outdated, .. } = data;
+        format!("{disk} {size} {content:?} good {good} outdated {outdated}")
+    };
     for (path, data) in &world.shared {
-        line(format!("shared {path} {data:?}"));
+        line(format!("shared {path} {}", shown(data)));
     }
     for (id, machine) in &world.machines {
         let name = &machine.name;
         line(format!("{name} dead {} left {}", machine.dead, machine.left));
         line(format!("{name} crypto {:?}", machine.crypto));
         for (path, data) in &machine.files {
-            line(format!("{name} file {path} {data:?}"));
+            line(format!("{name} file {path} {}", shown(data)));
+        }
+        for disk in machine.mirrors.keys() {
+            let talks = world.connected(*id, *disk).is_some();
+            line(format!("{name} mirror {disk} talks {talks}"));
         }
         for (disk, access) in &machine.assembled {
             line(format!("{name} assembled {disk} {access:?}"));
@@ -130,6 +143,15 @@ pub fn without_content(mut model: World) -> World {
     model
 }
 
+/// The machines without the sizes of disks, for what cannot shrink again.
+pub fn without_sizes(mut model: World) -> World {
+    let machines = model.machines.values_mut().flat_map(|machine| machine.files.values_mut());
+    for data in machines.chain(model.shared.values_mut()) {
+        data.size = 0;
+    }
+    model
+}
+
 fn runs(instance: &Instance) -> bool {
     instance.admin_state == AdminState::Up
 }
@@ -138,28 +160,32 @@ fn runs(instance: &Instance) -> bool {
 pub fn disagreements(config: &Config, world: &World) -> Vec<String> {
     let mut problems = world.violations.clone();
     problems.extend(world.crypto_disagreements(config));
-    let mut shared: BTreeMap<&str, _> = BTreeMap::new();
+    let mut shared: BTreeMap<String, _> = BTreeMap::new();
     for (id, machine) in &world.machines {
         let node = &machine.name;
         let mut problem = |text: String| problems.push(format!("{node}: {text}"));
         let here: Vec<_> = config.instances_on(*id).collect();
-        let mut files: BTreeMap<&str, _> = BTreeMap::new();
+        let mut files: BTreeMap<String, _> = BTreeMap::new();
         for disk in config.disks.values() {
-            match (disk.dev_type, disk.path()) {
-                (DiskTemplate::File, Some(path)) if disk.nodes.contains(id) => {
-                    files.insert(path, (disk.uuid, disk.size));
+            for leaf in leaves(disk) {
+                let Ok(name) = key(leaf) else { continue };
+                match leaf.dev_type {
+                    DiskTemplate::File | DiskTemplate::Plain if disk.nodes.contains(id) => {
+                        files.insert(name, (leaf.uuid, leaf.size));
+                    }
+                    DiskTemplate::File | DiskTemplate::Plain => {}
+                    _ => {
+                        shared.insert(name, (leaf.uuid, leaf.size));
+                    }
                 }
-                (DiskTemplate::SharedFile, Some(path)) => {
-                    shared.insert(path, (disk.uuid, disk.size));
-                }
-                _ => {}
             }
         }
         if machine.dead {
             continue;
         }
-        let found: BTreeMap<&str, _> =
-            machine.files.iter().map(|(p, d)| (p.as_str(), (d.disk, d.size))).collect();
+        let owned = machine.files.iter().filter(|(_, data)| !data.is_nobodys());
+        let found: BTreeMap<String, _> =
+            owned.map(|(p, d)| (p.clone(), (d.disk, d.size))).collect();
         if files != found {
             problem(format!("files should be {files:?}, are {found:?}"));
         }
@@ -184,14 +210,35 @@ pub fn disagreements(config: &Config, world: &World) -> Vec<String> {
         if up != running {
             problem(format!("guests should be {up:?}, are {running:?}"));
         }
-        let active: BTreeSet<_> =
-            here.iter().filter(|i| i.disks_active).flat_map(|i| i.disks.iter().copied()).collect();
-        let assembled: BTreeSet<_> = machine.assembled.keys().copied().collect();
-        if active != assembled {
-            problem(format!("active disks should be {active:?}, are {assembled:?}"));
+        // Open on the primary node; ready on a mirror's other side.
+        let mut active: BTreeMap<DiskId, Access> = BTreeMap::new();
+        for instance in config.instances.values().filter(|i| i.disks_active) {
+            for disk in config.disks_of(instance) {
+                if instance.primary_node == *id {
+                    active.insert(disk.uuid, Access::Exclusive);
+                } else if disk.dev_type == DiskTemplate::Drbd && disk.nodes.contains(id) {
+                    active.insert(disk.uuid, Access::Closed);
+                }
+            }
         }
-        if machine.assembled.values().any(|access| *access != Access::Exclusive) {
-            problem(format!("disks are not open: {:?}", machine.assembled));
+        if active != machine.assembled {
+            problem(format!("active disks should be {active:?}, are {:?}", machine.assembled));
+        }
+        let mirrors: BTreeSet<_> = machine.mirrors.keys().copied().collect();
+        let is_mirror =
+            |id: &DiskId| config.disks.get(id).is_some_and(|d| d.dev_type == DiskTemplate::Drbd);
+        let wanted: BTreeSet<_> = active.keys().copied().filter(is_mirror).collect();
+        if mirrors != wanted {
+            problem(format!("mirrors should be {wanted:?}, are {mirrors:?}"));
+        }
+        for instance in here.iter().filter(|i| i.disks_active) {
+            for disk in config.disks_of(instance) {
+                if disk.dev_type == DiskTemplate::Drbd
+                    && let Some(text) = world.clone().mirror_problem(*id, &disk)
+                {
+                    problem(text);
+                }
+            }
         }
         if !machine.accepted.is_empty() || !machine.receiving.is_empty() {
             problem(format!("doors are open: {:?} {:?}", machine.accepted, machine.receiving));
@@ -207,8 +254,8 @@ pub fn disagreements(config: &Config, world: &World) -> Vec<String> {
             }
         }
     }
-    let found: BTreeMap<&str, _> =
-        world.shared.iter().map(|(p, d)| (p.as_str(), (d.disk, d.size))).collect();
+    let owned = world.shared.iter().filter(|(_, data)| !data.is_nobodys());
+    let found: BTreeMap<String, _> = owned.map(|(p, d)| (p.clone(), (d.disk, d.size))).collect();
     if shared != found {
         problems.push(format!("shared files should be {shared:?}, are {found:?}"));
     }

@@ -9,7 +9,9 @@
 pub mod answers;
 pub mod compare;
 pub mod crypto;
+pub mod disks;
 pub mod hands;
+pub mod mirror;
 pub mod scenario;
 pub mod site;
 pub mod store;

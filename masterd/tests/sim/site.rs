@@ -11,6 +11,7 @@ use roost_masterd::ops::Operations;
 use roost_masterd::state::{Commit, State};
 use roost_masterd::store::sqlite::SqliteStore;
 use roost_masterd::store::{Contents, Store};
+use roost_proto::choices::DiskTemplate;
 use roost_proto::ids::{GroupId, JobId, NodeId};
 use roost_proto::job::JobStatus;
 use roost_proto::names::{GroupName, NodeName};
@@ -88,6 +89,11 @@ fn found() -> Site {
             let id = node_id(&format!("node{i}"));
             cluster.candidate_certs.insert(id, format!("fingerprint {i}"));
         }
+        use DiskTemplate::{BlockDev, Drbd, Ext, Gluster, Plain, Rbd};
+        cluster.enabled_disk_templates.extend([Plain, Drbd, Ext, Rbd, Gluster, BlockDev]);
+        cluster.volume_group_name = Some("xenvg".into());
+        cluster.drbd_usermode_helper = Some("/bin/true".into());
+        cluster.gluster_storage_dir = "/srv/gluster".into();
         changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
         changes
     });

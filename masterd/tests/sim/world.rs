@@ -4,14 +4,14 @@
 //! real machine would silently suffer: whatever would destroy data — a guest that runs twice, a
 //! disk removed, wiped or overwritten in use — is noted as a violation.
 
+use super::mirror::Mirror;
 use roost_masterd::nodes::{Joined, NodeView};
-use roost_proto::choices::{DiskTemplate, Hypervisor};
+use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{DiskId, InstanceId, NicId, NodeId};
 use roost_proto::node::{
     Action, GuestNic, GuestReport, GuestSpec, GuestState, NodeReport, OsScript, Outcome, RebootKind,
 };
-use roost_proto::objects::Disk;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 /// MiB of every machine, and what it needs for itself.
 pub const MEMORY: u64 = 8192;
 pub const OWN_MEMORY: u64 = 512;
+/// MiB of every machine's volume group `xenvg`.
+pub const VOLUMES: u64 = 1 << 20;
 
 /// A disk's data somewhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,25 @@ pub struct Data {
     pub size: u64,
     /// Stands for what is on it.
     pub content: String,
+    /// All of it is of one moment. Not so on a mirror's side that is new, or being made equal.
+    pub good: bool,
+    /// It is known that the other side has newer data.
+    pub outdated: bool,
+    /// A mirror's: grows when it is written and the other side does not know.
+    pub generations: Vec<u64>,
+}
+
+impl Data {
+    /// A new disk's.
+    pub fn new(disk: DiskId, size: u64) -> Data {
+        let (content, generations) = (String::new(), Vec::new());
+        Data { disk, size, content, good: true, outdated: false, generations }
+    }
+
+    /// Not one of the cluster's: to be adopted.
+    pub fn is_nobodys(&self) -> bool {
+        self.disk.0.is_nil()
+    }
 }
 
 /// How a node may use a disk it has assembled.
@@ -57,6 +78,7 @@ pub struct Machine {
     pub dead: bool,
     pub files: BTreeMap<String, Data>,
     pub assembled: BTreeMap<DiskId, Access>,
+    pub mirrors: BTreeMap<DiskId, Mirror>,
     pub guests: BTreeMap<String, Guest>,
     /// Migrations let in, by token.
     pub accepted: BTreeMap<String, String>,
@@ -78,11 +100,13 @@ pub struct World {
     pub joined: Vec<Joined>,
     /// Machines that did not answer a question: what they were to be told, the reconciler tells.
     pub silent: std::collections::BTreeSet<NodeId>,
+    /// The newest generation of any mirror's data.
+    pub generation: u64,
     /// What must never happen, and did.
     pub violations: Vec<String>,
 }
 
-fn wrong(text: String) -> Error {
+pub fn wrong(text: String) -> Error {
     Error::wrong_state(text)
 }
 
@@ -118,6 +142,7 @@ impl Guest {
 
 impl Machine {
     pub fn report(&self) -> NodeReport {
+        let used_disk: u64 = self.files.values().map(|data| data.size).sum();
         let used: u64 =
             self.guests.values().filter(|g| g.state.is_running()).map(|g| g.memory).sum();
         NodeReport {
@@ -126,6 +151,7 @@ impl Machine {
             memory_total: MEMORY,
             memory_dom0: OWN_MEMORY,
             memory_free: MEMORY - OWN_MEMORY - used,
+            volume_groups: BTreeMap::from([("xenvg".into(), (VOLUMES, VOLUMES - used_disk))]),
             cpu_nodes: 1,
             cpu_sockets: 1,
             cpu_total: 8,
@@ -186,47 +212,6 @@ impl World {
         }
     }
 
-    /// The files a disk's data is among, seen from a machine.
-    pub fn files(
-        &mut self,
-        node: NodeId,
-        disk: &Disk,
-    ) -> Result<(&mut BTreeMap<String, Data>, String)> {
-        let path = disk.path().ok_or_else(|| wrong(format!("disk {} has no path", disk.uuid)))?;
-        let path = path.to_owned();
-        match disk.dev_type {
-            DiskTemplate::SharedFile => Ok((&mut self.shared, path)),
-            DiskTemplate::File => Ok((&mut self.machine(node)?.files, path)),
-            other => Err(wrong(format!("no driver for {other}"))),
-        }
-    }
-
-    /// Where a disk is in use by a guest: on `node` if its file is there only.
-    fn in_use(&self, node: NodeId, disk: &Disk) -> Option<String> {
-        let local = disk.dev_type == DiskTemplate::File;
-        self.machines
-            .iter()
-            .filter(|(id, _)| !local || **id == node)
-            .flat_map(|(_, m)| m.guests.iter().map(move |(name, g)| (m, name, g)))
-            .find(|(_, _, g)| g.state.is_running() && g.disks.contains(&disk.uuid))
-            .map(|(m, name, _)| format!("{name} on {}", m.name))
-    }
-
-    fn forbid(&mut self, node: NodeId, disk: &Disk, what: &str) {
-        if let Some(user) = self.in_use(node, disk) {
-            self.violations.push(format!("{what} disk {} in use by {user}", disk.iv_name));
-        }
-    }
-
-    fn must_exist(&mut self, node: NodeId, disk: &Disk) -> Result<()> {
-        let (files, path) = self.files(node, disk)?;
-        match files.get(&path) {
-            Some(data) if data.disk == disk.uuid => Ok(()),
-            Some(_) => Err(wrong(format!("{path} belongs to another disk"))),
-            None => Err(wrong(format!("{path} is missing"))),
-        }
-    }
-
     fn run_guest(&mut self, node: NodeId, spec: &GuestSpec, paused: bool) -> Result<()> {
         let name = spec.name.as_str();
         let machine = self.machine(node)?;
@@ -252,6 +237,12 @@ impl World {
 
     /// Does it.
     pub fn apply(&mut self, node: NodeId, action: &Action) -> Result<Outcome> {
+        let done = self.act(node, action);
+        self.note_who_is_alone();
+        done
+    }
+
+    fn act(&mut self, node: NodeId, action: &Action) -> Result<Outcome> {
         self.machine(node)?;
         match action {
             Action::DisksCreate { disks, .. }
@@ -260,12 +251,19 @@ impl World {
             | Action::DisksAssemble { disks, .. }
             | Action::DisksShutdown { disks, .. }
             | Action::DisksOpen { disks, .. }
-            | Action::DisksClose { disks, .. } => self.apply_to_disks(node, action, disks),
+            | Action::DisksClose { disks, .. }
+            | Action::MirrorsSeed { disks, .. }
+            | Action::MirrorsSync { disks, .. }
+            | Action::MirrorsDetach { disks, .. }
+            | Action::MirrorsDisconnect { disks, .. }
+            | Action::MirrorsDiscard { disks, .. } => self.apply_to_disks(node, action, disks),
             Action::DiskGrow { disk, size, .. } => {
-                self.must_exist(node, disk)?;
-                let (files, path) = self.files(node, disk)?;
-                if let Some(data) = files.get_mut(&path) {
-                    data.size = data.size.max(*size);
+                self.grow(node, disk, *size)?;
+                Ok(Outcome::default())
+            }
+            Action::DisksSnapshot { from, to, .. } => {
+                for (from, to) in from.iter().zip(to) {
+                    self.snapshot(node, from, to)?;
                 }
                 Ok(Outcome::default())
             }
@@ -293,11 +291,7 @@ impl World {
                     self.machine(node)?.usable(disk.uuid)?;
                     self.must_exist(node, disk)?;
                     if let OsScript::Create { .. } = script {
-                        self.forbid(node, disk, "installing an OS on");
-                        let (files, path) = self.files(node, disk)?;
-                        if let Some(data) = files.get_mut(&path) {
-                            data.content = format!("os {}", guest.os);
-                        }
+                        self.install(node, disk, &guest.os)?;
                     }
                 }
                 Ok(Outcome::default())
@@ -306,7 +300,10 @@ impl World {
                 self.apply_crypto(node, action)?;
                 Ok(Outcome::default())
             }
-            Action::Hooks { .. } | Action::Delay { .. } => Ok(Outcome::default()),
+            Action::Hooks { .. }
+            | Action::Delay { .. }
+            | Action::StorageModify { .. }
+            | Action::StorageRepair { .. } => Ok(Outcome::default()),
             Action::MasterIpUp { address } => {
                 if self.has(address.ip, Some(node)) {
                     return Err(wrong(format!("somebody else has {}", address.ip)));
@@ -327,6 +324,7 @@ impl World {
                 let machine = self.machine(node)?;
                 machine.guests.clear();
                 machine.assembled.clear();
+                machine.mirrors.clear();
                 machine.addresses.clear();
                 Ok(Outcome::default())
             }
@@ -338,119 +336,6 @@ impl World {
             }
             _ => self.apply_to_guest(node, action),
         }
-    }
-
-    fn apply_to_disks(&mut self, node: NodeId, action: &Action, disks: &[Disk]) -> Result<Outcome> {
-        let mut outcome = Outcome::default();
-        if let Action::DisksRemove { instance, .. }
-        | Action::DisksAssemble { instance, .. }
-        | Action::DisksShutdown { instance, .. } = action
-        {
-            self.machine(node)?.receiving.retain(|_, known| *known != instance.uuid);
-        }
-        for disk in disks {
-            let id = disk.uuid;
-            match action {
-                Action::DisksCreate { .. } => {
-                    let (files, path) = self.files(node, disk)?;
-                    match files.get(&path) {
-                        Some(data) if data.disk == id && data.size == disk.size => {}
-                        Some(_) => return Err(Error::exists(format!("{path} exists"))),
-                        None => {
-                            let content = String::new();
-                            files.insert(path, Data { disk: id, size: disk.size, content });
-                        }
-                    }
-                }
-                Action::DisksRemove { .. } => {
-                    self.forbid(node, disk, "removing");
-                    let (files, path) = self.files(node, disk)?;
-                    if files.get(&path).is_some_and(|data| data.disk == id) {
-                        files.remove(&path);
-                    }
-                    self.machine(node)?.assembled.remove(&id);
-                }
-                Action::DisksWipe { .. } => {
-                    self.forbid(node, disk, "wiping");
-                    self.must_exist(node, disk)?;
-                    let (files, path) = self.files(node, disk)?;
-                    files.entry(path).and_modify(|data| data.content.clear());
-                }
-                Action::DisksAssemble { .. } => {
-                    self.must_exist(node, disk)?;
-                    self.machine(node)?.assembled.entry(id).or_insert(Access::Exclusive);
-                    outcome.devices.push(disk.path().unwrap_or_default().to_owned());
-                }
-                Action::DisksShutdown { .. } => {
-                    let machine = self.machine(node)?;
-                    let used = |g: &Guest| g.state.is_running() && g.disks.contains(&id);
-                    if machine.guests.values().any(used) {
-                        return Err(wrong(format!("disk {id} is in use")));
-                    }
-                    machine.assembled.remove(&id);
-                }
-                Action::DisksOpen { exclusive, .. } => {
-                    let machine = self.machine(node)?;
-                    let access = machine
-                        .assembled
-                        .get_mut(&id)
-                        .ok_or_else(|| wrong(format!("disk {id} is not assembled")))?;
-                    *access = if *exclusive { Access::Exclusive } else { Access::Shared };
-                }
-                Action::DisksClose { .. } => {
-                    let machine = self.machine(node)?;
-                    let used = |g: &Guest| g.state.is_running() && g.disks.contains(&id);
-                    if machine.guests.values().any(used) {
-                        return Err(wrong(format!("disk {id} is in use")));
-                    }
-                    machine.assembled.entry(id).and_modify(|access| *access = Access::Closed);
-                }
-                other => return Err(wrong(format!("not about disks: {other:?}"))),
-            }
-        }
-        Ok(outcome)
-    }
-
-    fn rename(&mut self, node: NodeId, from: &Disk, to: &Disk) -> Result<()> {
-        self.forbid(node, from, "renaming");
-        let (files, old) = self.files(node, from)?;
-        let new = to.path().unwrap_or_default().to_owned();
-        let ours = |data: Option<&Data>| data.is_some_and(|d| d.disk == from.uuid);
-        match (ours(files.get(&old)), files.contains_key(&new)) {
-            (false, true) if ours(files.get(&new)) => Ok(()),
-            (true, false) => {
-                let data = files.remove(&old).expect("it was just seen");
-                files.insert(new, data);
-                Ok(())
-            }
-            (true, true) if old == new => Ok(()),
-            (true, true) => Err(wrong(format!("{new} exists"))),
-            (false, _) => Err(wrong(format!("{old} is missing"))),
-        }
-    }
-
-    fn copy(
-        &mut self,
-        node: NodeId,
-        from: &[Disk],
-        target: NodeId,
-        to: &[Disk],
-        token: &str,
-    ) -> Result<()> {
-        if !self.machine(target)?.receiving.contains_key(token) {
-            return Err(wrong("no copy is awaited under this token".into()));
-        }
-        for (from, to) in from.iter().zip(to) {
-            self.must_exist(node, from)?;
-            self.must_exist(target, to)?;
-            self.forbid(node, from, "copying");
-            self.forbid(target, to, "writing over");
-            let (files, path) = self.files(node, from)?;
-            let content = files[&path].content.clone();
-            let (files, path) = self.files(target, to)?;
-            files.entry(path).and_modify(|data| data.content = content);
-        }
-        Ok(())
     }
 
     fn apply_to_guest(&mut self, node: NodeId, action: &Action) -> Result<Outcome> {
@@ -574,9 +459,11 @@ impl World {
         machine.dead = true;
         machine.guests.clear();
         machine.assembled.clear();
+        machine.mirrors.clear();
         machine.accepted.clear();
         machine.receiving.clear();
         machine.addresses.clear();
+        self.note_who_is_alone();
     }
 
     /// Moves a running guest behind everybody's back.
