@@ -37,6 +37,7 @@ pub struct Command {
     dir: PathBuf,
     deadline: Option<Duration>,
     log: Option<PathBuf>,
+    keep: usize,
 }
 
 /// How a command ended.
@@ -81,6 +82,7 @@ impl Command {
             dir: PathBuf::from("/"),
             deadline: None,
             log: None,
+            keep: KEPT,
         }
     }
 
@@ -126,6 +128,13 @@ impl Command {
         self
     }
 
+    /// Keeps at least so many bytes of the end of its output; else 1 MiB.
+    #[must_use]
+    pub fn keep(mut self, bytes: usize) -> Command {
+        self.keep = bytes;
+        self
+    }
+
     /// Writes its output to this file (mode 0600, appended) instead of keeping it.
     #[must_use]
     pub fn log(mut self, path: impl Into<PathBuf>) -> Command {
@@ -160,7 +169,7 @@ impl Command {
         let stdin = pipes.stdin.map_or_else(Stdio::null, Stdio::from);
         let stdout = pipes.stdout.map_or_else(|| Stdio::from(output), Stdio::from);
         let child = self.spawn(stdin, stdout, error).map_err(|e| failed("start", e))?;
-        let reading = pipe.map(Reading::start).transpose().map_err(|e| failed("read from", e))?;
+        let reading = pipe.map(|pipe| Reading::start(pipe, self.keep)).transpose().map_err(|e| failed("read from", e))?;
         let (log, deadline) = (self.log, self.deadline);
         Ok(Running { name, child, reading, log, deadline, ended: false })
     }
@@ -171,7 +180,7 @@ impl Command {
         let name = self.program.to_string_lossy().into_owned();
         let failed = |e| Error::environment(format!("Cannot read from the command '{name}': {e}"));
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let answers = Reading::start(reader).map_err(failed)?;
+        let answers = Reading::start(reader, self.keep).map_err(failed)?;
         let running = self.start(Pipes { stdin: None, stdout: Some(writer.into()) })?;
         let end = running.end().await?;
         Ok((end, answers.finish().await))
@@ -295,7 +304,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn start(pipe: PipeReader) -> std::io::Result<Reading> {
+    fn start(pipe: PipeReader, keep: usize) -> std::io::Result<Reading> {
         let mut pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe.into())?;
         let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let task = tokio::spawn({
@@ -305,8 +314,8 @@ impl Reading {
                 while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
                     let mut kept = kept.lock().unwrap_or_else(|e| e.into_inner());
                     kept.extend_from_slice(&buffer[..n]);
-                    if kept.len() > 2 * KEPT {
-                        let surplus = kept.len() - KEPT;
+                    if kept.len() > 2 * keep {
+                        let surplus = kept.len() - keep;
                         kept.drain(..surplus);
                     }
                 }
