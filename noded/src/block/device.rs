@@ -1,13 +1,17 @@
 //! One disk on this node, whichever its template.
 
+use super::blockdev::AdoptedDevice;
 use super::diskless::Diskless;
+use super::ext::ExtDisk;
 use super::file::FileDisk;
+use super::gluster::GlusterDisk;
+use super::rbd::RbdDisk;
 use crate::hypervisor::{ImageFormat, Source};
 use crate::steps::Reporter;
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{BlockStatus, DiskRole};
+use roost_proto::node::{BlockStatus, DiskRole, InstanceRef};
 use roost_proto::objects::Disk;
 use roost_proto::paths::Paths;
 use std::pin::Pin;
@@ -18,6 +22,8 @@ pub struct Work {
     pub paths: Paths,
     /// This node: a mirror has a side here and one elsewhere.
     pub node: NodeId,
+    /// Whose disks these are, where that was said.
+    pub instance: Option<InstanceRef>,
     /// An earlier step is being undone: only what that step made may go.
     pub undo: bool,
     pub reporter: Reporter,
@@ -66,6 +72,10 @@ pub trait BlockDevice {
 pub enum Device {
     Diskless(Diskless),
     File(FileDisk),
+    Ext(ExtDisk),
+    Gluster(GlusterDisk),
+    Rbd(RbdDisk),
+    Adopted(AdoptedDevice),
 }
 
 /// A call under way.
@@ -80,6 +90,10 @@ macro_rules! hand_on {
                 match self {
                     Device::Diskless(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::File(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::Ext(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::Gluster(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::Rbd(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::Adopted(device) => Box::pin(device.$name($($arg,)* work)),
                 }
             }
         )+}
@@ -122,12 +136,11 @@ impl Device {
             DiskTemplate::File | DiskTemplate::SharedFile => {
                 FileDisk::of(disk, &work.paths).map(Device::File)
             }
-            DiskTemplate::Plain
-            | DiskTemplate::BlockDev
-            | DiskTemplate::Drbd
-            | DiskTemplate::Rbd
-            | DiskTemplate::Ext
-            | DiskTemplate::Gluster => Err(Error::environment(format!(
+            DiskTemplate::Ext => ExtDisk::of(disk).map(Device::Ext),
+            DiskTemplate::Gluster => GlusterDisk::of(disk, &work.paths).map(Device::Gluster),
+            DiskTemplate::Rbd => RbdDisk::of(disk).map(Device::Rbd),
+            DiskTemplate::BlockDev => AdoptedDevice::of(disk).map(Device::Adopted),
+            DiskTemplate::Plain | DiskTemplate::Drbd => Err(Error::environment(format!(
                 "Disk {}: disk template {} cannot be used on this node: this version does \
                  diskless, file and sharedfile; choose one of them with -t",
                 disk.uuid, disk.dev_type
@@ -138,7 +151,9 @@ impl Device {
     /// While a guest uses it, only its hypervisor may grow it.
     pub fn grows_by_hypervisor(&self) -> bool {
         match self {
-            Device::Diskless(_) => false,
+            Device::Diskless(_) | Device::Ext(_) | Device::Adopted(_) => false,
+            Device::Gluster(disk) => disk.grows_by_hypervisor(),
+            Device::Rbd(disk) => disk.grows_by_hypervisor(),
             Device::File(file) => file.grows_by_hypervisor(),
         }
     }

@@ -258,7 +258,8 @@ impl FileDisk {
         }
     }
 
-    fn rename_now(&self, to: &FileDisk) -> Result<()> {
+    /// Moves the file; done already is success.
+    pub(super) fn rename_now(&self, to: &FileDisk) -> Result<()> {
         if self.path == to.path {
             return marker::set(&to.path, to.disk);
         }
@@ -317,6 +318,11 @@ impl FileDisk {
             status.detail = format!("the file belongs to disk {other}");
         }
         Ok(status)
+    }
+
+    /// How its data is laid out.
+    pub(super) fn format(&self) -> ImageFormat {
+        self.format
     }
 
     /// Only QEMU itself may change the image while a guest uses it.

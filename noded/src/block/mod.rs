@@ -4,6 +4,7 @@
 //!   Disk (what the configuration says) ──Device::of──► Device (how this node does it)
 //!                                                        ├─ Diskless
 //!                                                        ├─ FileDisk    file, sharedfile
+//!                                                        ├─ ExtDisk     ext
 //!                                                        └─ …           a device stands on its
 //!                                                                       children: Devices again
 //! ```
@@ -11,16 +12,23 @@
 //! Nothing above this folder knows how a template works. Every call may be repeated: what is so
 //! already is success.
 
+mod blockdev;
 mod copy;
 mod device;
 mod diskless;
+mod ext;
 mod file;
+mod gluster;
 mod list;
 mod marker;
 mod place;
+mod rbd;
 mod sparse;
+mod tail;
 
 pub use copy::{Receivers, receive, send};
 pub use device::{BlockDevice, Device, Doing, Place, Work};
+pub use ext::providers as ext_providers;
 pub use list::{attachments, create, each, paths, remove, statuses};
 pub use place::{allowed_directories, check as check_place, space};
+pub use tail::zero as zero_new_part;

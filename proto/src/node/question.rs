@@ -1,6 +1,7 @@
 //! What masterd wants to know of a node.
 
 use super::crypto::{CryptoAnswer, CryptoQuestion, CryptoReport};
+use super::export::{ExportAnswer, ExportQuestion};
 use super::guest::GuestSpec;
 use super::master_ip::{IpReport, ResolvedName};
 use super::observation::{GuestReport, NodeReport};
@@ -22,6 +23,8 @@ pub enum Question {
     Blocks { disks: Vec<Disk> },
     /// All OS definitions found. Answer: `os`.
     OsList,
+    /// All external storage providers found. Answer: `ext-providers`.
+    ExtProviders,
     /// Whether an OS takes these parameters. Answer: `done`, or an error with the script's words.
     OsValidate { os: String, osparams: ParamMap, force_variant: bool },
     /// Whether the hypervisor can do what these parameters ask. Answer: `done` or an error.
@@ -40,6 +43,8 @@ pub enum Question {
     Space { disk: Box<Disk> },
     /// About certificates and shared secrets. Answer: `crypto`.
     Crypto(CryptoQuestion),
+    /// About exports of instances. Answer: `export`.
+    Export(ExportQuestion),
     /// Runs a shell command line as root. Answer: `command`.
     Command { command: String },
     /// Whether the node has an address; with `probe` also whether another machine answers to it,
@@ -62,6 +67,7 @@ pub enum Answer {
     Guests(Vec<GuestReport>),
     Blocks(Vec<BlockStatus>),
     Os(Vec<OsReport>),
+    ExtProviders(Vec<ExtReport>),
     Names(Vec<String>),
     Console(ConsoleInfo),
     Verify(Box<VerifyReport>),
@@ -72,6 +78,7 @@ pub enum Answer {
     IpAddress(IpReport),
     Resolved(ResolvedName),
     Crypto(CryptoAnswer),
+    Export(ExportAnswer),
     Command {
         code: i32,
         output: Vec<u8>,
@@ -112,6 +119,21 @@ pub struct BlockStatus {
     pub detail: String,
     #[serde(default)]
     pub children: Vec<BlockStatus>,
+}
+
+impl BlockStatus {
+    /// Nothing more is known than this.
+    pub fn of(state: BlockState) -> BlockStatus {
+        BlockStatus {
+            state,
+            path: None,
+            major_minor: None,
+            size: None,
+            sync: None,
+            detail: String::new(),
+            children: vec![],
+        }
+    }
 }
 
 /// What a disk is like on a node.
@@ -182,6 +204,20 @@ pub struct OsReport {
     /// Its create script may run on the node itself.
     #[serde(default)]
     pub trusted: bool,
+}
+
+/// An external storage provider on a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExtReport {
+    pub name: String,
+    pub path: String,
+    pub valid: bool,
+    /// Why not.
+    #[serde(default)]
+    pub problem: String,
+    /// (name, description).
+    #[serde(default)]
+    pub parameters: Vec<(String, String)>,
 }
 
 /// How to get at a console: Ganeti's dict.
