@@ -208,7 +208,7 @@ impl Site {
 
     /// Does something that plans do.
     pub fn planning<T>(&self, run: impl FnOnce(&mut Context<'_, '_>) -> T) -> T {
-        let op: OpInput = roost_proto::opcodes::ClusterVerifyConfig::default().into();
+        let op: OpInput = roost_proto::opcodes::ClusterVerifyConfig::new().into();
         let mut ids = Counter(0);
         run(&mut Context::new(&mut PlanInput {
             op: &op,

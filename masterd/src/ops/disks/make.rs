@@ -49,7 +49,7 @@ pub struct NewDisk<'a> {
 pub fn new_disk(cx: &mut Context<'_, '_>, new: &NewDisk<'_>) -> Result<Disk> {
     let config = cx.config();
     check_settings(config, new)?;
-    let NewDisk { template, spec, index, primary, secondary, .. } = *new;
+    let NewDisk { template, spec, index, primary, .. } = *new;
     let uuid = cx.uuid().into();
     let unique = cx.uuid();
     let size = match &spec.adopt {
