@@ -13,6 +13,7 @@
 //! module each that does. Nothing here knows of clusters, instances or hypervisors.
 
 mod attached;
+pub mod check;
 mod medium;
 mod provider;
 mod run;

@@ -127,6 +127,7 @@ macro_rules! scenarios {
                 setup: $setup,
                 op: $op,
                 lossy: false,
+                grows: false,
                 disturbed: false,
             };
             $(scenario.$flag = true;)*
@@ -264,6 +265,11 @@ scenarios! {
         "disks": [["remove", 0, {}], ["add", -1, {"size": 1024}]],
         "nics": [["add", -1, {"link": "br1"}], ["remove", 0, {}]],
     }));
+    #[grows]
+    grow_disk: up("sharedfile") => instance("GROW_DISK", json!({"disk": 0, "amount": 512}));
+    #[grows]
+    grow_disk_stopped: down("file") =>
+        instance("GROW_DISK", json!({"disk": 1, "amount": 4096, "absolute": true}));
     activate_disks: down("sharedfile") => instance("ACTIVATE_DISKS", json!({}));
     deactivate_disks: with(down("sharedfile"), Do(instance("ACTIVATE_DISKS", json!({})))) =>
         instance("DEACTIVATE_DISKS", json!({}));
@@ -341,5 +347,7 @@ scenarios! {
     node_volumes: vec![] => op("NODE_QUERYVOLS", json!({"output_fields": ["node", "name"]}));
     node_storage: vec![] => op("NODE_QUERY_STORAGE",
         json!({"output_fields": ["node", "name"], "storage_type": "file"}));
+    ext_storage_diagnose: vec![] => op("EXT_STORAGE_DIAGNOSE",
+        json!({"output_fields": ["name", "nodegroup_status"]}));
     os_diagnose: vec![] => op("OS_DIAGNOSE", json!({"output_fields": ["name"]}));
 }

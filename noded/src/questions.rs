@@ -6,6 +6,7 @@ use crate::exec::Command;
 use crate::host::Host;
 use crate::steps::Reporter;
 use crate::{durable, facts, net, os};
+use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Answer, Question};
 use roost_proto::objects::Disk;
@@ -30,6 +31,9 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             Ok(Answer::Blocks(block::statuses(&disks, &work(host)).await))
         }
         Question::OsList => blocking(move || Ok(Answer::Os(os::list(&paths)))).await,
+        Question::ExtProviders => {
+            block::ext_providers(&paths).await.map(Answer::ExtProviders)
+        }
         Question::OsValidate { os, osparams, force_variant } => {
             os::validate(&paths, &os, &osparams, force_variant).await.map(|()| Answer::Done)
         }
@@ -55,11 +59,15 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
         Question::Crypto(question) => {
             crate::crypto::answer(host, question).await.map(Answer::Crypto)
         }
-        Question::Volumes => Err(Error::environment(
-            "Volumes cannot be listed on this node: this version does not use LVM",
-        )),
+        Question::Export(_) => {
+            Err(Error::environment("Exports cannot be listed on this node"))
+        }
+        Question::Volumes => block::lvm::volumes(true).await.map(Answer::Volumes),
         Question::Storage { storage_type, names } => {
-            blocking(move || facts::units(&paths, &storage_type, &names).map(Answer::Storage)).await
+            facts::units(&paths, &storage_type, names).await.map(Answer::Storage)
+        }
+        Question::Space { disk } if disk.dev_type == DiskTemplate::Plain => {
+            block::lvm::space(&disk).await.map(Answer::Space)
         }
         Question::Space { disk } => blocking(move || space(&paths, &disk)).await,
         Question::Command { command } => {
@@ -82,6 +90,7 @@ fn work(host: &Host) -> Work {
     Work {
         paths: host.paths.clone(),
         node: host.identity.node,
+        instance: None,
         undo: false,
         reporter: Reporter::silent(),
     }

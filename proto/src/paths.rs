@@ -157,6 +157,44 @@ impl Paths {
             .collect()
     }
 
+    /// Where external storage providers are looked for, first match wins.
+    pub fn es_search_path(&self) -> Vec<PathBuf> {
+        [
+            "srv/ganeti/extstorage",
+            "usr/local/lib/ganeti/extstorage",
+            "usr/lib/ganeti/extstorage",
+            "usr/share/ganeti/extstorage",
+        ]
+        .iter()
+        .map(|p| self.at(p))
+        .collect()
+    }
+
+    /// `/srv/ganeti/export`: exports of instances.
+    pub fn export_dir(&self) -> PathBuf {
+        self.at("srv/ganeti/export")
+    }
+
+    /// Which copies this node awaits: one file each.
+    pub fn copies_dir(&self) -> PathBuf {
+        self.noded_dir().join("copies")
+    }
+
+    /// Logs of external storage providers' scripts.
+    pub fn es_log_dir(&self) -> PathBuf {
+        self.log_dir().join("extstorage")
+    }
+
+    /// Which volumes of external storage were made here: one file each.
+    pub fn es_made_dir(&self) -> PathBuf {
+        self.noded_dir().join("extstorage")
+    }
+
+    /// Which volumes of external storage are attached here: one file each.
+    pub fn es_attached_dir(&self) -> PathBuf {
+        self.run_dir().join("extstorage")
+    }
+
     /// Directories that file disks may be in: one a line. Absent: the cluster's own only.
     pub fn file_storage_paths(&self) -> PathBuf {
         self.conf_dir().join("file-storage-paths")

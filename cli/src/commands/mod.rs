@@ -10,6 +10,7 @@ pub mod job;
 pub mod list;
 pub mod node;
 pub mod os;
+pub mod storage;
 pub mod tags;
 
 use crate::context::Cx;
@@ -64,6 +65,12 @@ pub static TOOLS: &[Tool] = &[
         program: "gnt-os",
         about: "operating system definitions",
         verbs: os::VERBS,
+    },
+    Tool {
+        family: "storage",
+        program: "gnt-storage",
+        about: "external storage providers",
+        verbs: storage::VERBS,
     },
 ];
 

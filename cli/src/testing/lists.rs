@@ -171,6 +171,44 @@ async fn operating_systems() {
 }
 
 #[tokio::test]
+async fn external_storage_providers() {
+    let master = FakeMaster::start().answer(
+        "OP_EXT_STORAGE_DIAGNOSE",
+        Ok(json!([[
+            "san",
+            {"n10": [], "n2": [["/srv/san", true, "", [["pool", "the pool"], ["speed", "fast"]]]],
+             "n3": [["/srv/san", false, "its script 'grow' is missing", []]]},
+            {"far": false, "default": true},
+        ]])),
+    );
+    let ran = master.run("gnt-storage diagnose").await;
+    assert_eq!(
+        ran.out,
+        "Provider: san\n  For node: n2 --> valid (path: /srv/san) [parameters: pool, speed]\n  \
+         For node: n3 --> invalid - its script 'grow' is missing (path: /srv/san) [no parameters]\n  \
+         For node: n10 --> ExtStorage provider not found\n  For nodegroup: default --> valid\n  \
+         For nodegroup: far --> invalid\n\n"
+    );
+    assert_eq!(ran.code, 0);
+    let master = FakeMaster::start().answer(
+        "OP_EXT_STORAGE_DIAGNOSE",
+        Ok(json!([
+            ["san", {"far": true, "default": true}, [["pool", "the pool"]]],
+            ["nas", {"default": false}, []],
+        ])),
+    );
+    assert_eq!(
+        master.run("gnt-storage info nas san usb").await.out,
+        "san:\n  - Valid for nodegroups:\n      default\n      far\n  - Supported parameters:\n      \
+         pool: the pool\n\nnas:\n  - Invalid for all nodegroups\n\nusb: Not Found\n\n"
+    );
+    let master = FakeMaster::start().answer("OP_EXT_STORAGE_DIAGNOSE", Ok(json!([])));
+    let ran = master.run("gnt-storage info").await;
+    assert_eq!((ran.code, ran.err.as_str()), (1, "Can't get the ExtStorage providers list\n"));
+    assert_eq!(master.run("gnt-storage diagnose").await.code, 1);
+}
+
+#[tokio::test]
 async fn versions_and_usage() {
     let ran = run_alone("gnt-job").await;
     assert_eq!(ran.code, 1);

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod context;
+mod ext_storage;
 mod disks;
 mod group;
 mod guest;
@@ -78,6 +79,7 @@ operations! {
     ClusterVerifyConfig,
     ClusterVerifyDisks,
     ClusterVerifyGroup,
+    ExtStorageDiagnose,
     GroupAdd,
     GroupAssignNodes,
     GroupRemove,

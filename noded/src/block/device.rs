@@ -5,6 +5,7 @@ use super::diskless::Diskless;
 use super::ext::ExtDisk;
 use super::file::FileDisk;
 use super::gluster::GlusterDisk;
+use super::lvm::Volume;
 use super::rbd::RbdDisk;
 use crate::hypervisor::{ImageFormat, Source};
 use crate::steps::Reporter;
@@ -72,6 +73,7 @@ pub trait BlockDevice {
 pub enum Device {
     Diskless(Diskless),
     File(FileDisk),
+    Plain(Volume),
     Ext(ExtDisk),
     Gluster(GlusterDisk),
     Rbd(RbdDisk),
@@ -90,6 +92,7 @@ macro_rules! hand_on {
                 match self {
                     Device::Diskless(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::File(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::Plain(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::Ext(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::Gluster(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::Rbd(device) => Box::pin(device.$name($($arg,)* work)),
@@ -140,7 +143,8 @@ impl Device {
             DiskTemplate::Gluster => GlusterDisk::of(disk, &work.paths).map(Device::Gluster),
             DiskTemplate::Rbd => RbdDisk::of(disk).map(Device::Rbd),
             DiskTemplate::BlockDev => AdoptedDevice::of(disk).map(Device::Adopted),
-            DiskTemplate::Plain | DiskTemplate::Drbd => Err(Error::environment(format!(
+            DiskTemplate::Plain => Volume::of(disk).map(Device::Plain),
+            DiskTemplate::Drbd => Err(Error::environment(format!(
                 "Disk {}: disk template {} cannot be used on this node: this version does \
                  diskless, file and sharedfile; choose one of them with -t",
                 disk.uuid, disk.dev_type
@@ -151,7 +155,7 @@ impl Device {
     /// While a guest uses it, only its hypervisor may grow it.
     pub fn grows_by_hypervisor(&self) -> bool {
         match self {
-            Device::Diskless(_) | Device::Ext(_) | Device::Adopted(_) => false,
+            Device::Diskless(_) | Device::Plain(_) | Device::Ext(_) | Device::Adopted(_) => false,
             Device::Gluster(disk) => disk.grows_by_hypervisor(),
             Device::Rbd(disk) => disk.grows_by_hypervisor(),
             Device::File(file) => file.grows_by_hypervisor(),

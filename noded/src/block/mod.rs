@@ -4,6 +4,7 @@
 //!   Disk (what the configuration says) ──Device::of──► Device (how this node does it)
 //!                                                        ├─ Diskless
 //!                                                        ├─ FileDisk    file, sharedfile
+//!                                                        ├─ Volume      plain
 //!                                                        ├─ ExtDisk     ext
 //!                                                        └─ …           a device stands on its
 //!                                                                       children: Devices again
@@ -20,11 +21,14 @@ mod ext;
 mod file;
 mod gluster;
 mod list;
+pub mod lvm;
 mod marker;
 mod place;
 mod rbd;
 mod sparse;
 mod tail;
+pub mod users;
+pub mod wipe;
 
 pub use copy::{Receivers, receive, send};
 pub use device::{BlockDevice, Device, Doing, Place, Work};

@@ -12,6 +12,7 @@
 
 mod action;
 mod crypto;
+mod export;
 mod guest;
 mod master_ip;
 mod observation;
@@ -19,15 +20,16 @@ mod question;
 mod vote;
 
 pub use action::{
-    Action, DiskRole, HookPhase, InstanceRef, MigrationMode, OsScript, Outcome, Progress,
+    Action, DiskRole, GrowStage, HookPhase, InstanceRef, MigrationMode, OsScript, Outcome, Progress,
     RebootKind,
 };
 pub use crypto::{Certified, CryptoAction, CryptoAnswer, CryptoQuestion, CryptoReport};
+pub use export::{ExportAction, ExportAnswer, ExportInfo, ExportQuestion, ExportScripts};
 pub use guest::{GuestDisk, GuestNic, GuestSpec, NetworkInfo};
 pub use master_ip::{IpReport, MasterIp, ResolvedName};
 pub use observation::{GuestReport, GuestState, NodeReport, Observation};
 pub use question::{
-    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, HookResult,
+    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, ExtReport, HookResult,
     MirrorReport, OsReport, Question, StorageUnit, SyncStatus, VerifyReport, VolumeReport,
 };
 pub use vote::AloneNote;
