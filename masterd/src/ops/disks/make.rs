@@ -151,7 +151,7 @@ fn second_node(new: &NewDisk<'_>) -> Result<NodeId> {
 }
 
 /// The volume group asked for, or the cluster's.
-fn volume_group<'a>(config: &'a Config, spec: &'a DiskSpec) -> Result<&'a str> {
+pub(super) fn volume_group<'a>(config: &'a Config, spec: &'a DiskSpec) -> Result<&'a str> {
     spec.vg.as_deref().or(config.cluster.volume_group_name.as_deref()).ok_or_else(|| {
         Error::wrong_state(
             "The cluster has no volume group; set it with 'gnt-cluster modify --vg-name=VG'",
@@ -160,7 +160,12 @@ fn volume_group<'a>(config: &'a Config, spec: &'a DiskSpec) -> Result<&'a str> {
 }
 
 /// The volume group for a mirror's meta data: asked for, or the parameter's, or that of the data.
-fn meta_group(config: &Config, primary: NodeId, spec: &DiskSpec, vg: &str) -> Result<String> {
+pub(super) fn meta_group(
+    config: &Config,
+    primary: NodeId,
+    spec: &DiskSpec,
+    vg: &str,
+) -> Result<String> {
     if let Some(metavg) = &spec.metavg {
         return Ok(metavg.clone());
     }

@@ -5,6 +5,7 @@
 //!   adopt.rs   … of a volume that exists
 //!   space.rs   … if there is room for it
 //!   active.rs  Disk ─► steps on every node it has data on, in the right order, with undo
+//!   moving.rs  … while its guest moves from node to node
 //!   health.rs  what nodes say of it ─► whether it can be relied on
 //! ```
 //!
@@ -13,6 +14,8 @@
 
 pub mod active;
 pub mod adopt;
+pub mod health;
 pub mod make;
 pub mod minors;
+pub mod moving;
 pub mod space;

@@ -1,10 +1,12 @@
 //! Room for new volumes: how much of which volume group, and whether a node has it.
 
+use super::make;
 use crate::ops::Context;
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::objects::{Disk, LogicalId};
+use roost_proto::opcodes::DiskSpec;
 use std::collections::BTreeMap;
 
 /// MiB that disks take on one of their nodes, by volume group.
@@ -34,6 +36,29 @@ pub fn check(cx: &Context<'_, '_>, nodes: &[NodeId], disks: &[Disk]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// A node has room for its side of disks that are not made yet.
+pub fn check_specs(
+    cx: &Context<'_, '_>,
+    node: NodeId,
+    template: DiskTemplate,
+    specs: &[DiskSpec],
+) -> Result<()> {
+    if !template.uses_lvm() {
+        return Ok(());
+    }
+    let config = cx.config();
+    let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
+    for spec in specs.iter().filter(|spec| spec.adopt.is_none()) {
+        let vg = make::volume_group(config, spec)?;
+        *wanted.entry(vg.to_owned()).or_default() += spec.size.unwrap_or_default();
+        if template == DiskTemplate::Drbd {
+            let metavg = make::meta_group(config, node, spec, vg)?;
+            *wanted.entry(metavg).or_default() += make::META_SIZE;
+        }
+    }
+    wanted.into_iter().try_for_each(|(vg, mib)| check_group(cx, node, &vg, mib))
 }
 
 /// A node has `mib` MiB free in a volume group.

@@ -3,11 +3,11 @@
 use crate::config::Config;
 use crate::jobs::locks::{Level, LockName, LockSet, Mode};
 use crate::ops::Context;
-use roost_proto::choices::NicMode;
+use roost_proto::choices::{Hypervisor, NicMode};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Answer, GuestSpec, Question};
-use roost_proto::objects::{Instance, Node};
+use roost_proto::objects::{Disk, Instance, Node};
 use roost_proto::params::{InstanceSpec, fill};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -124,11 +124,27 @@ pub fn not_elsewhere(cx: &Context<'_, '_>, instance: &Instance, node: NodeId) ->
     Ok(())
 }
 
+/// The hypervisor can open the disks the way they are to be opened.
+pub fn access(config: &Config, hypervisor: Hypervisor, node: &Node, disks: &[Disk]) -> Result<()> {
+    for disk in crate::ops::guest::filled_disks(config, node.uuid, disks)? {
+        let userspace =
+            disk.params.get("access").and_then(|word| word.as_str()) == Some("userspace");
+        if userspace && !hypervisor.can_open_disks_itself() {
+            return Err(Error::wrong_input(format!(
+                "Instance hypervisor ({hypervisor}) does not support userspace access of {} \
+                 (template '{}'); use access=kernelspace",
+                disk.iv_name, disk.dev_type
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The instance fits the policy of a node's group.
 pub fn ipolicy(
     config: &Config,
     instance: &Instance,
-    disks: &[roost_proto::objects::Disk],
+    disks: &[Disk],
     node: &Node,
     ignore: bool,
 ) -> Result<Vec<String>> {

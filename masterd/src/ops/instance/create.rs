@@ -1,34 +1,42 @@
 //! `OP_INSTANCE_CREATE`.
 //!
 //! ```text
-//!   make disks, wipe them, install the OS │ add instance and disks │ start
+//!   make or adopt disks on all their nodes, wipe them, │ add instance │ start
+//!   install the OS, wait until mirrors are equal       │ and disks    │
 //! ```
 
-use super::check;
-use super::devices;
+use super::create_nodes::{self as nodes, Nodes};
+use super::{check, devices};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::{Level, LockName, LockSet, Mode};
-use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{filled_disks, guest_with, instance_ref};
-use crate::ops::{Context, Operate, placement};
+use crate::jobs::plan::{Plan, Step, Task};
+use crate::ops::disks::make::{self, NewDisk};
+use crate::ops::disks::{active, adopt, space};
+use crate::ops::guest::{guest_with, instance_ref};
+use crate::ops::{Context, Operate};
 use roost_proto::choices::{
     AdminState, AdminStateSource, DiskTemplate, FileDriver, Hypervisor, InstCreateMode,
 };
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::{GroupId, InstanceId, NodeId};
+use roost_proto::ids::{InstanceId, NodeId};
 use roost_proto::names::InstanceName;
-use roost_proto::node::{Action, Answer, DiskRole, OsReport, OsScript, Question};
+use roost_proto::node::{Action, Answer, OsReport, OsScript, Question};
 use roost_proto::objects::{Disk, Instance};
 use roost_proto::opcodes::{InstanceCreate, REDACTED};
 use roost_proto::params::{ParamMap, backend, fill, hypervisor};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
+
+/// Ganeti's limits.
+const MAX_DISKS: usize = 16;
+const MAX_NICS: usize = 8;
 
 impl Operate for InstanceCreate {
     fn locks(&self, config: &Config) -> Result<LockSet> {
         let name = InstanceName::new(self.instance_name.to_ascii_lowercase())?;
         let mut locks = LockSet::new().with(LockName::new(Level::Instance, &name), Mode::Exclusive);
-        check::lock_nodes(&mut locks, config, &possible_nodes(self, config)?);
+        let template = template(self, config)?;
+        check::lock_nodes(&mut locks, config, &nodes::possible(self, config, template)?);
         Ok(locks)
     }
 
@@ -36,9 +44,14 @@ impl Operate for InstanceCreate {
         let hypervisor = hypervisor(self, config)?;
         let hvparams = hvparams(self, config, hypervisor)?;
         let bridges = bridges(self, config);
+        let template = template(self, config)?;
+        let primaries = nodes::primaries(self, config)?;
         let mut questions = Vec::new();
-        for node in possible_nodes(self, config)? {
+        for node in nodes::possible(self, config, template)? {
             questions.push((node, Question::Node));
+        }
+        for node in primaries {
+            questions.extend(adopt::questions(template, &self.disks, node));
             questions.push((node, Question::HvValidate { hypervisor, hvparams: hvparams.clone() }));
             if !bridges.is_empty() {
                 questions.push((node, Question::MissingBridges { bridges: bridges.clone() }));
@@ -52,13 +65,13 @@ impl Operate for InstanceCreate {
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let config = cx.config();
-        check_request(self, config)?;
+        let template = template(self, config)?;
+        check_request(self, config, template)?;
         let name = InstanceName::new(self.instance_name.to_ascii_lowercase())?;
         if config.index.instance_by_name.contains_key(name.as_str()) {
             return Err(Error::exists(format!("Instance '{name}' is already in the cluster")));
         }
         let hypervisor = hypervisor(self, config)?;
-        let template = template(self, config)?;
         let beparams = backend::typed(&self.beparams)?;
         let be = fill::beparams(&config.cluster, &beparams);
         be.check()?;
@@ -67,9 +80,18 @@ impl Operate for InstanceCreate {
             cx.info("No-installation mode selected, disabling startup");
         }
 
-        let node = choose_node(self, cx, if start { be.maxmem } else { 0 })?;
-        let node = config.node_by_id(node)?;
+        let Nodes { primary, secondary } =
+            nodes::choose(self, cx, template, if start { be.maxmem } else { 0 })?;
+        let node = config.node_by_id(primary)?;
         check::good_target(node)?;
+        if let Some(other) = secondary.map(|id| config.node_by_id(id)).transpose()?
+            && other.group != node.group
+        {
+            cx.warn(
+                "The primary and secondary nodes are in two different node groups; the disk \
+                 parameters from the first disk's node group will be used",
+            );
+        }
         ask_hypervisor(cx, node.uuid)?;
         check::bridges(cx, node.uuid)?;
         if start {
@@ -85,7 +107,14 @@ impl Operate for InstanceCreate {
         if let Some(twice) = nics.iter().find(|nic| !macs.insert(nic.mac.clone())) {
             return Err(Error::wrong_input(format!("MAC address {} is given twice", twice.mac)));
         }
-        let disks = new_disks(self, cx, &name, template, node.uuid)?;
+        let uuid = InstanceId(cx.uuid());
+        let place = Nodes { primary, secondary };
+        let disks = new_disks(self, cx, (uuid, &name), template, place)?;
+        check::access(config, hypervisor, node, &disks)?;
+        if !adopts(self) {
+            let used = active::sides(primary, &disks);
+            space::check(cx, &used, &disks)?;
+        }
         let own_hvparams =
             hypervisor::typed(hypervisor, &self.hvparams, hypervisor::Scope::Instance)?;
         let network_port =
@@ -93,7 +122,7 @@ impl Operate for InstanceCreate {
         let now = cx.now();
         let private = self.osparams_private.as_ref().map(|p| p.reveal().clone());
         let instance = Instance {
-            uuid: InstanceId(cx.uuid()),
+            uuid,
             name: name.clone(),
             primary_node: node.uuid,
             os: os.clone(),
@@ -106,7 +135,8 @@ impl Operate for InstanceCreate {
             admin_state_source: AdminStateSource::Admin,
             nics,
             disks: disks.iter().map(|d| d.uuid).collect(),
-            disks_active: start && !disks.is_empty(),
+            // Mirrors that nobody waits for go on becoming equal.
+            disks_active: !disks.is_empty() && (start || goes_on(self, &disks)),
             network_port,
             forthcoming: false,
             ctime: now,
@@ -125,9 +155,20 @@ impl Operate for InstanceCreate {
             disks.into_iter().map(|d| Change::Add(Object::Disk(Box::new(d)))).collect();
         plan.pivot.changes.push(Change::Add(Object::Instance(Box::new(instance))));
         plan.pivot.say.push(format!("adding instance {name} to cluster config"));
-        plan.result = json!([node.name]);
+        let names = std::iter::once(primary).chain(secondary).map(|id| config.node_name(id));
+        plan.result = names.collect();
         Ok(plan)
     }
+}
+
+/// Disks are taken over, not made.
+fn adopts(op: &InstanceCreate) -> bool {
+    op.disks.iter().any(|spec| spec.adopt.is_some())
+}
+
+/// Mirrors become equal after the job has ended.
+fn goes_on(op: &InstanceCreate, disks: &[Disk]) -> bool {
+    !op.wait_for_sync && disks.iter().any(active::is_mirror)
 }
 
 fn fill_plan(
@@ -141,34 +182,31 @@ fn fill_plan(
     let node = instance.primary_node;
     let who = instance_ref(instance);
     let guest = Box::new(guest_with(config, instance, disks)?);
-    let disks = filled_disks(config, node, disks)?;
     let on = |action| Task::on(node, action);
-    let shutdown = || on(Action::DisksShutdown { instance: who.clone(), disks: disks.clone() });
-    if !disks.is_empty() {
-        let create = Action::DisksCreate { instance: who.clone(), disks: disks.clone() };
-        let remove = Action::DisksRemove { instance: who.clone(), disks: disks.clone() };
+    let mut steps = match adopts(op) {
+        true => adopt::steps(config, &who, disks, &op.disks, node)?,
+        false => active::create(config, &who, disks, node)?,
+    };
+    if let Some(first) = steps.first_mut() {
+        first.say = Some(match adopts(op) {
+            true => "* adopting existing volumes...".into(),
+            false => "* creating instance disks...".into(),
+        });
+    }
+    if goes_on(op, disks)
+        && let Some(last) = steps.last_mut()
+    {
+        // It is connected, or this step fails.
+        last.say = Some("* checking mirrors status".into());
+    }
+    plan.before.extend(steps);
+    if config.cluster.prealloc_wipe_disks && !disks.is_empty() && !adopts(op) {
+        // On the primary: what is written there is written to mirrors, too.
+        let here = active::on_node(config, node, node, disks)?;
+        let wipe = Action::DisksWipe { instance: who.clone(), disks: here };
         plan.before.push(
-            Step::new("creating instance disks", on(create))
-                .saying("* creating instance disks...")
-                .undone_by(on(remove)),
+            Step::new("wiping instance disks", on(wipe)).saying("* wiping instance disks..."),
         );
-        if config.cluster.prealloc_wipe_disks {
-            let wipe = Action::DisksWipe { instance: who.clone(), disks: disks.clone() };
-            plan.before.push(
-                Step::new("wiping instance disks", on(wipe)).saying("* wiping instance disks..."),
-            );
-        }
-        let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble {
-            instance: who.clone(),
-            disks: disks.clone(),
-            role,
-            force: false,
-            ignore_size: false,
-            alone: false,
-        };
-        plan.before
-            .push(Step::new("activating instance disks", on(assemble)).undone_by(shutdown()));
     }
     if installs(op) && !disks.is_empty() {
         let run = Action::OsRun {
@@ -183,14 +221,16 @@ fn fill_plan(
                 .saying("* running the instance OS create scripts..."),
         );
     }
+    if op.wait_for_sync {
+        plan.before.extend(active::sync(config, &who, disks, node)?);
+    }
     if start {
         plan.after.push(
             Step::new("starting instance", on(Action::GuestStart { guest, paused: false }))
                 .saying("* starting instance..."),
         );
-    } else if !disks.is_empty() {
-        plan.after
-            .push(Step::new("deactivating instance disks", shutdown()).on_failure(OnFailure::Warn));
+    } else if !goes_on(op, disks) {
+        plan.after.extend(active::shutdown(config, &who, disks, node, &[])?);
     }
     Ok(())
 }
@@ -201,7 +241,7 @@ fn installs(op: &InstanceCreate) -> bool {
 }
 
 /// What can be refused without asking anybody.
-fn check_request(op: &InstanceCreate, config: &Config) -> Result<()> {
+fn check_request(op: &InstanceCreate, config: &Config, template: DiskTemplate) -> Result<()> {
     if op.mode != InstCreateMode::Create {
         return Err(Error::wrong_input(format!(
             "Instance creation mode '{}' is not available in this version",
@@ -214,9 +254,6 @@ fn check_request(op: &InstanceCreate, config: &Config) -> Result<()> {
     if op.ip_check && !op.name_check {
         return Err(Error::wrong_input("Cannot do IP address check without a name check"));
     }
-    if op.pnode.is_some() && op.iallocator.is_some() {
-        return Err(Error::wrong_input("Give either a node (-n) or an iallocator (-I), not both"));
-    }
     if op.instance_communication {
         return Err(Error::wrong_input("Instance communication is not available in this version"));
     }
@@ -225,7 +262,20 @@ fn check_request(op: &InstanceCreate, config: &Config) -> Result<()> {
             "No guest OS or OS image specified: give one with -o, or use --no-install",
         ));
     }
-    placement::check_allocator(op.iallocator.as_deref())?;
+    nodes::check(op, config, template)?;
+    adopt::check_all(&op.disks)?;
+    if adopts(op) && op.pnode.is_none() && op.pnode_uuid.is_none() {
+        return Err(Error::wrong_input(
+            "Disk adoption is not possible with an iallocator: name the node that has them (-n)",
+        ));
+    }
+    for (count, most, what) in
+        [(op.disks.len(), MAX_DISKS, "disks"), (op.nics.len(), MAX_NICS, "network cards")]
+    {
+        if count > most {
+            return Err(Error::wrong_input(format!("An instance can have at most {most} {what}")));
+        }
+    }
     if let Some(os) = &op.os_type {
         let base = os.split('+').next().unwrap_or_default();
         let blacklisted = &config.cluster.blacklisted_os;
@@ -236,33 +286,6 @@ fn check_request(op: &InstanceCreate, config: &Config) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The nodes it may end up on.
-fn possible_nodes(op: &InstanceCreate, config: &Config) -> Result<Vec<NodeId>> {
-    if let Some(name) = op.pnode_uuid.as_ref().or(op.pnode.as_ref()) {
-        let node = config.node(name)?;
-        check::good_target(node)?;
-        return Ok(vec![node.uuid]);
-    }
-    let group: Option<GroupId> =
-        op.group_name.as_ref().map(|name| config.group(name).map(|g| g.uuid)).transpose()?;
-    Ok(placement::candidates(config, group, &[]).map(|n| n.uuid).collect())
-}
-
-fn choose_node(op: &InstanceCreate, cx: &mut Context<'_, '_>, memory: u64) -> Result<NodeId> {
-    let nodes = possible_nodes(op, cx.config())?;
-    if op.pnode.is_some() || op.pnode_uuid.is_some() {
-        return Ok(nodes[0]);
-    }
-    let node = placement::choose(cx, &nodes, memory)?;
-    cx.info(format!(
-        "Selected nodes for instance {} via iallocator {}: {}",
-        op.instance_name,
-        placement::NAME,
-        cx.config().node_name(node)
-    ));
-    Ok(node)
 }
 
 fn hypervisor(op: &InstanceCreate, config: &Config) -> Result<Hypervisor> {
@@ -340,9 +363,9 @@ fn os(op: &InstanceCreate, cx: &Context<'_, '_>, node: NodeId) -> Result<String>
 fn new_disks(
     op: &InstanceCreate,
     cx: &mut Context<'_, '_>,
-    name: &InstanceName,
+    (instance, name): (InstanceId, &InstanceName),
     template: DiskTemplate,
-    node: NodeId,
+    nodes: Nodes,
 ) -> Result<Vec<Disk>> {
     if template == DiskTemplate::Diskless {
         return match op.disks.is_empty() {
@@ -357,12 +380,21 @@ fn new_disks(
     }
     let driver = op.file_driver.unwrap_or(FileDriver::Loop);
     let subdirectory = op.file_storage_dir.as_deref();
-    let directory = devices::file_directory(cx.config(), template, subdirectory, name)?;
-    let mut disks = Vec::new();
-    for (index, spec) in op.disks.iter().enumerate() {
-        disks.push(devices::new_disk(cx, template, spec, index, node, &directory, driver)?);
-    }
-    Ok(disks)
+    let directory = match template {
+        DiskTemplate::File | DiskTemplate::SharedFile => {
+            devices::file_directory(cx.config(), template, subdirectory, name)?
+        }
+        _ => String::new(),
+    };
+    let Nodes { primary, secondary } = nodes;
+    let directory = directory.as_str();
+    let specs = op.disks.iter().enumerate();
+    let mut new = |(index, spec)| {
+        let what =
+            NewDisk { template, spec, index, instance, primary, secondary, directory, driver };
+        make::new_disk(cx, &what)
+    };
+    specs.map(&mut new).collect()
 }
 
 /// Private parameters in clear, secret ones as placeholders: a plan is stored.

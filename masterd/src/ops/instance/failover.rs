@@ -4,6 +4,9 @@
 //!   stop it on the old node (if that lives) │ primary := new │ start it there
 //! ```
 //!
+//! With mirrors the target is the other side: it is asked first whether its data is good. The old
+//! primary gets the mirror, if it is there.
+//!
 //! An instance must never run twice. If its node does not answer, nobody can say that it does not
 //! run: the administrator says so, by marking the node offline.
 
@@ -11,14 +14,16 @@ use super::{check, relocate, shutdown, startup};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{disks, guest, instance_ref};
+use crate::ops::disks::active::{self, Assembling};
+use crate::ops::disks::health;
+use crate::ops::guest::{guest, instance_ref};
 use crate::ops::{Context, Operate};
 use relocate::Wanted;
 use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Action, DiskRole, Question};
-use roost_proto::objects::Instance;
+use roost_proto::node::{Action, Question};
+use roost_proto::objects::{Disk, Instance};
 use roost_proto::opcodes::InstanceFailover;
 
 /// What a failover does, whoever asked for it.
@@ -80,6 +85,7 @@ pub fn questions(
         questions.push((node, Question::Node));
         questions.push((node, Question::Guests));
         questions.extend(bridges.clone().map(|q| (node, q)));
+        questions.extend(health::question(config, instance, node)?.map(|q| (node, q)));
     }
     Ok(questions)
 }
@@ -135,11 +141,14 @@ pub fn plan(cx: &mut Context<'_, '_>, instance: &Instance, failover: Failover<'_
     let running = reachable && cx.runs_on(instance, source.uuid)?;
     if up {
         cx.say("* checking disk consistency between source and target");
+        let problems = health::objections(cx, instance, target.uuid, source.uuid, reachable)?;
+        refuse(cx, instance, problems, failover.ignore_consistency)?;
     } else {
         cx.say("* not checking disk consistency as instance is not running");
     }
 
-    let disks = disks(config, instance)?;
+    let disks = health::stored(config, instance);
+    let who = instance_ref(instance);
     let mut plan = cx.start_plan();
     if running {
         let start = Action::GuestStart { guest: Box::new(guest.clone()), paused: false };
@@ -152,23 +161,9 @@ pub fn plan(cx: &mut Context<'_, '_>, instance: &Instance, failover: Failover<'_
         plan.before.push(stop);
     }
     if reachable && !disks.is_empty() {
-        let who = instance_ref(instance);
-        let shutdown = Action::DisksShutdown { instance: who.clone(), disks: disks.clone() };
-        let mut step =
-            Step::new("deactivating disks on source node", Task::on(source.uuid, shutdown))
-                .saying("* deactivating the instance's disks on source node");
-        if instance.disks_active || running {
-            // A guest that is started again needs them.
-            let role = DiskRole::Primary;
-            let assemble = Action::DisksAssemble {
-                instance: who,
-                disks: disks.clone(),
-                role,
-                force: false,
-                ignore_size: false,
-                alone: false,
-            };
-            step = step.undone_by(Task::on(source.uuid, assemble));
+        let mut step = deactivate(config, instance, &disks)?;
+        if !(instance.disks_active || running) {
+            step.undo = None;
         }
         if failover.ignore_consistency {
             step = step.on_failure(OnFailure::Warn);
@@ -178,14 +173,24 @@ pub fn plan(cx: &mut Context<'_, '_>, instance: &Instance, failover: Failover<'_
     let mut new = instance.clone();
     new.primary_node = target.uuid;
     new.disks_active = up && !new.disks.is_empty();
-    let mut moved = guest;
-    moved.primary_node = target.uuid.to_string();
-    plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(new))));
+    plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(new.clone()))));
+    let mut without = health::offline(config, &new);
+    if !reachable {
+        without.push(source.uuid);
+    }
     if up {
-        let steps = startup::steps(instance, target.uuid, Box::new(moved), false);
+        let mut moved = guest;
+        moved.primary_node = target.uuid.to_string();
+        let how = Assembling { force: failover.ignore_consistency, without, ..Default::default() };
+        let steps = startup::start(config, &new, target.uuid, Box::new(moved), false, &how)?;
         for mut step in steps {
             step.undo = None;
-            step.say = Some(match &step.task.action() {
+            let on_target = step.task.nodes() == [target.uuid];
+            if !on_target {
+                // The old primary: its mirror follows when it can.
+                step.on_failure = OnFailure::Warn;
+            }
+            step.say = on_target.then(|| match &step.task.action() {
                 Some(Action::GuestStart { .. }) => {
                     format!("* starting the instance on the target node {}", target.name)
                 }
@@ -193,6 +198,47 @@ pub fn plan(cx: &mut Context<'_, '_>, instance: &Instance, failover: Failover<'_
             });
             plan.after.push(step);
         }
+    } else if instance.disks_active {
+        // They were in use without it.
+        let gone = without.iter().copied().chain([source.uuid]).collect::<Vec<_>>();
+        plan.after.extend(active::shutdown(config, &who, &disks, target.uuid, &gone)?);
     }
     Ok(plan)
+}
+
+/// Lets go of the disks on the old primary. A guest that is started there again needs them.
+fn deactivate(config: &Config, instance: &Instance, disks: &[Disk]) -> Result<Step> {
+    let (source, who) = (instance.primary_node, instance_ref(instance));
+    let shutdown = Action::DisksShutdown {
+        instance: who.clone(),
+        disks: active::on_node(config, source, source, disks)?,
+    };
+    let again = active::assemble(config, &who, disks, source, &Assembling::default())?;
+    let again = again.into_iter().last().map(|step| step.task);
+    let mut step = Step::new("deactivating disks on source node", Task::on(source, shutdown))
+        .saying("* deactivating the instance's disks on source node");
+    step.undo = again;
+    Ok(step)
+}
+
+/// Data that may be old is not used, unless that is wanted.
+fn refuse(
+    cx: &mut Context<'_, '_>,
+    instance: &Instance,
+    problems: Vec<String>,
+    ignore: bool,
+) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let problems = problems.join("; ");
+    if ignore {
+        cx.warn(format!("Going on as told (--ignore-consistency): {problems}"));
+        return Ok(());
+    }
+    Err(Error::wrong_state(format!(
+        "Instance {} can't be failed over: {problems}. If that data is to be used all the same, \
+         use --ignore-consistency: what is newer elsewhere is lost then",
+        instance.name
+    )))
 }

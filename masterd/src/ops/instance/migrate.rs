@@ -9,16 +9,17 @@
 
 use super::failover::{self, Failover};
 use super::relocate::{self, Wanted};
-use super::{check, shutdown};
+use super::{check, migrate_disks};
 use crate::config::Config;
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{disks, guest, instance_ref};
+use crate::ops::disks::{active, health, moving};
+use crate::ops::guest::{guest, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::choices::{AdminState, MigrationMode as Mode};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Action, DiskRole, GuestReport, MigrationMode, Question};
+use roost_proto::node::{Action, GuestReport, MigrationMode, Question};
 use roost_proto::objects::Instance;
 use roost_proto::opcodes::InstanceMigrate;
 use roost_proto::params::fill;
@@ -26,7 +27,8 @@ use roost_proto::params::fill;
 /// Ganeti's grace for a guest that has to be stopped instead, seconds.
 const SHUTDOWN_TIMEOUT: u64 = 120;
 
-fn wanted(op: &InstanceMigrate) -> Wanted<'_> {
+/// Where it is to go.
+pub fn wanted(op: &InstanceMigrate) -> Wanted<'_> {
     Wanted {
         node: op.target_node_uuid.as_deref().or(op.target_node.as_deref()),
         iallocator: op.iallocator.as_deref(),
@@ -41,12 +43,18 @@ impl Operate for InstanceMigrate {
             check::lock_nodes(&mut locks, config, &online(config));
             return Ok(locks);
         }
+        if migrate_disks::applies(self, config)? {
+            return migrate_disks::locks(self, config);
+        }
         failover::locks(config, &self.instance_name, wanted(self))
     }
 
     fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
         if self.cleanup {
             return Ok(online(config).into_iter().map(|n| (n, Question::Guests)).collect());
+        }
+        if migrate_disks::applies(self, config)? {
+            return migrate_disks::questions(self, config);
         }
         let instance = config.instance(&self.instance_name)?;
         let mut questions = failover::questions(config, &self.instance_name, wanted(self))?;
@@ -66,6 +74,9 @@ impl Operate for InstanceMigrate {
         let instance = config.instance(&self.instance_name)?;
         if self.cleanup {
             return cleanup(cx, instance);
+        }
+        if migrate_disks::applies(self, config)? {
+            return migrate_disks::plan(self, cx, instance);
         }
         if let Some(why) = needs_failover(cx, instance)? {
             if !self.allow_failover && !always_failover(config, instance) {
@@ -90,47 +101,16 @@ impl Operate for InstanceMigrate {
         compare_versions(self, cx, instance, source.uuid, target.uuid)?;
         check::not_elsewhere(cx, instance, source.uuid)?;
 
-        let disks = disks(config, instance)?;
+        let disks = health::stored(config, instance);
         let who = instance_ref(instance);
+        let ends = (source.uuid, target.uuid);
+        consistent(cx, instance, ends)?;
         // A name for this migration that its two ends know and nobody else can guess.
         let token = cx.uuid().to_string();
         let mut plan = cx.start_plan();
         plan.say.push("* checking disk consistency between source and target".into());
         let on_target = |action| Task::on(target.uuid, action);
-        if !disks.is_empty() {
-            let role = DiskRole::Primary;
-            let assemble = Action::DisksAssemble {
-                instance: who.clone(),
-                disks: disks.clone(),
-                role,
-                force: false,
-                ignore_size: false,
-                alone: false,
-            };
-            let shutdown = Action::DisksShutdown { instance: who.clone(), disks: disks.clone() };
-            plan.before.push(
-                Step::new("activating disks on target", on_target(assemble))
-                    .undone_by(on_target(shutdown)),
-            );
-            let open = |exclusive| Action::DisksOpen {
-                instance: who.clone(),
-                disks: disks.clone(),
-                exclusive,
-            };
-            plan.before.push(
-                Step::new("sharing disks on source", Task::on(source.uuid, open(false)))
-                    .undone_by(Task::on(source.uuid, open(true))),
-            );
-            let close = Action::DisksClose { instance: who.clone(), disks: disks.clone() };
-            plan.before.push(
-                Step::new("opening disks on target", on_target(open(false)))
-                    .saying(format!(
-                        "* opening instance disks on node {} in shared mode",
-                        target.name
-                    ))
-                    .undone_by(on_target(close)),
-            );
-        }
+        plan.before.extend(moving::share(config, &who, &disks, ends)?);
         let finish =
             |success| Action::MigrateFinish { guest: guest.clone(), token: token.clone(), success };
         let accept = Action::MigrateAccept { guest: guest.clone(), token: token.clone() };
@@ -159,14 +139,7 @@ impl Operate for InstanceMigrate {
             Step::new("cleaning up source", Task::on(source.uuid, forget))
                 .on_failure(OnFailure::Warn),
         );
-        if !disks.is_empty() {
-            plan.after.extend(shutdown::deactivate(instance, source.uuid, disks.clone()));
-            let open = Action::DisksOpen { instance: who, disks, exclusive: true };
-            plan.after.push(
-                Step::new("opening disks exclusively on target", on_target(open))
-                    .on_failure(OnFailure::Warn),
-            );
-        }
+        plan.after.extend(moving::settle(config, &who, &disks, ends)?);
         if let Some(last) = plan.after.last_mut() {
             last.say = Some("* done".into());
         }
@@ -178,12 +151,16 @@ fn online(config: &Config) -> Vec<NodeId> {
     config.online_nodes().filter(|n| n.vm_capable).map(|n| n.uuid).collect()
 }
 
+fn is_online(config: &Config, node: NodeId) -> bool {
+    config.nodes.get(&node).is_some_and(|node| !node.offline)
+}
+
 fn always_failover(config: &Config, instance: &Instance) -> bool {
     fill::instance_beparams(&config.cluster, instance).always_failover
 }
 
 /// Why it has to be a failover, if it has.
-fn needs_failover(cx: &Context<'_, '_>, instance: &Instance) -> Result<Option<String>> {
+pub fn needs_failover(cx: &Context<'_, '_>, instance: &Instance) -> Result<Option<String>> {
     let config = cx.config();
     if always_failover(config, instance) {
         return Ok(Some("the backend parameter always_failover is set".into()));
@@ -207,8 +184,25 @@ fn needs_failover(cx: &Context<'_, '_>, instance: &Instance) -> Result<Option<St
     }
 }
 
+/// Both sides of mirrors are equal: the guest must find on the target what it left.
+fn consistent(
+    cx: &Context<'_, '_>,
+    instance: &Instance,
+    (source, target): (NodeId, NodeId),
+) -> Result<()> {
+    let problems = health::objections(cx, instance, target, source, true)?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::wrong_state(format!(
+        "Instance {} can't be migrated: {}",
+        instance.name,
+        problems.join("; ")
+    )))
+}
+
 /// Live or not: as asked for, or as the hypervisor parameter says.
-fn mode(op: &InstanceMigrate, config: &Config, instance: &Instance) -> Result<MigrationMode> {
+pub fn mode(op: &InstanceMigrate, config: &Config, instance: &Instance) -> Result<MigrationMode> {
     if op.live.is_some() && op.mode.is_some() {
         return Err(Error::wrong_input(
             "Only one of the 'live' and 'mode' parameters may be given",
@@ -226,13 +220,13 @@ fn mode(op: &InstanceMigrate, config: &Config, instance: &Instance) -> Result<Mi
 }
 
 /// The target's hypervisor takes what the instance asks for.
-fn hypervisor_works(cx: &Context<'_, '_>, node: NodeId) -> Result<()> {
+pub fn hypervisor_works(cx: &Context<'_, '_>, node: NodeId) -> Result<()> {
     let asked = |q: &Question| matches!(q, Question::HvValidate { .. });
     cx.answer(node, asked, |answer| matches!(answer, roost_proto::node::Answer::Done).then_some(()))
 }
 
 /// Hypervisors of different versions may not understand each other.
-fn compare_versions(
+pub fn compare_versions(
     op: &InstanceMigrate,
     cx: &mut Context<'_, '_>,
     instance: &Instance,
@@ -297,27 +291,44 @@ fn cleanup(cx: &mut Context<'_, '_>, instance: &Instance) -> Result<Plan> {
         }
     };
     cx.say(format!("* instance running on: {}", config.node_name(node)));
-    let disks = disks(config, instance)?;
+    let disks = health::stored(config, instance);
+    let who = instance_ref(instance);
+    let secondaries = config.secondaries(instance);
     let mut plan = cx.start_plan();
     if node == instance.primary_node {
         plan.say.push(format!(
             "* instance confirmed to be running on its primary node ({})",
             config.node_name(node)
         ));
+        // A migration that broke off may have left mirrors open for two.
+        let mirrors: Vec<_> = disks.iter().filter(|d| active::is_mirror(d)).cloned().collect();
+        for other in secondaries.into_iter().filter(|id| is_online(config, *id)) {
+            plan.after.extend(moving::give_up(config, &who, &mirrors, (other, node))?);
+        }
     } else {
+        if !secondaries.is_empty() && !secondaries.contains(&node) {
+            return Err(Error::wrong_state(format!(
+                "Instance {} runs on node {}, which has no mirror of its disks; shut it down there",
+                instance.name,
+                config.node_name(node)
+            )));
+        }
         plan.say.push(format!(
             "* instance running on secondary node ({}), updating config",
             config.node_name(node)
         ));
         plan.pivot.changes.push(relocate::new_primary(instance, node));
         let old = instance.primary_node;
-        if !config.node_by_id(old)?.offline {
-            plan.after.extend(shutdown::deactivate(instance, old, disks.clone()));
+        if is_online(config, old) {
+            plan.after.extend(moving::give_up(config, &who, &disks, (old, node))?);
         }
+        // Where the guest is, there are its disks: those here are the ones it was moved away from.
+        migrate_disks::found_elsewhere(&mut plan, config, instance, node)?;
     }
-    if !disks.is_empty() {
+    let here = active::on_node(config, node, node, &disks)?;
+    if !here.is_empty() {
         // A migration that broke off may have left them open for two.
-        let open = Action::DisksOpen { instance: instance_ref(instance), disks, exclusive: true };
+        let open = Action::DisksOpen { instance: who, disks: here, exclusive: true };
         plan.after.push(
             Step::new("opening disks exclusively", Task::on(node, open))
                 .on_failure(OnFailure::Warn),

@@ -9,13 +9,19 @@ use super::{check, shutdown, startup};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{disks, guest};
+use crate::ops::disks::active::Assembling;
+use crate::ops::disks::health;
+use crate::ops::guest::guest;
 use crate::ops::{Context, Operate};
 use roost_proto::choices::{AdminState, AdminStateSource, RebootType};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Action, Question, RebootKind};
 use roost_proto::opcodes::InstanceReboot;
+
+/// What to do about a secondary node that does not answer.
+const WAY_OUT: &str = "if it is dead mark it offline ('gnt-node modify --offline=yes'), or use \
+                       the disks without it: --ignore-secondaries";
 
 impl Operate for InstanceReboot {
     fn locks(&self, config: &Config) -> Result<LockSet> {
@@ -28,6 +34,7 @@ impl Operate for InstanceReboot {
         let mut questions = vec![(node, Question::Node), (node, Question::Guests)];
         let bridges = check::bridge_question(&guest(config, instance)?);
         questions.extend(bridges.map(|q| (node, q)));
+        questions.extend(health::ask_secondaries(config, instance));
         Ok(questions)
     }
 
@@ -50,6 +57,16 @@ impl Operate for InstanceReboot {
             let what = format!("rebooting instance {}", instance.name);
             check::memory(cx, node, guest.minmem(), &what)?;
         }
+        let kind = match self.reboot_type {
+            RebootType::Soft => Some(RebootKind::Soft),
+            RebootType::Hard => Some(RebootKind::Hard),
+            RebootType::Full => None,
+        };
+        let kind = kind.filter(|_| running);
+        let without = match kind {
+            Some(_) => vec![],
+            None => health::away(cx, instance, self.ignore_secondaries, WAY_OUT)?,
+        };
         let mut plan = cx.start_plan();
         let mut new = (**instance).clone();
         new.admin_state = AdminState::Up;
@@ -58,12 +75,7 @@ impl Operate for InstanceReboot {
         if new != **instance {
             plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(new))));
         }
-        let kind = match self.reboot_type {
-            RebootType::Soft => Some(RebootKind::Soft),
-            RebootType::Hard => Some(RebootKind::Hard),
-            RebootType::Full => None,
-        };
-        match kind.filter(|_| running) {
+        match kind {
             Some(kind) => {
                 let timeout = self.shutdown_timeout;
                 let action = Action::GuestReboot { guest, kind, timeout };
@@ -72,13 +84,10 @@ impl Operate for InstanceReboot {
             None => {
                 if running {
                     plan.after.push(shutdown::stop(instance, node, self.shutdown_timeout));
-                    plan.after.extend(shutdown::deactivate(
-                        instance,
-                        node,
-                        disks(config, instance)?,
-                    ));
+                    plan.after.extend(shutdown::let_go(config, instance)?);
                 }
-                let start = startup::steps(instance, node, guest, false);
+                let how = Assembling { without, ..Assembling::default() };
+                let start = startup::start(config, instance, node, guest, false, &how)?;
                 // After the pivot nothing is undone.
                 plan.after.extend(start.into_iter().map(|step| Step {
                     undo: None,

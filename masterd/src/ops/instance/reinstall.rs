@@ -4,21 +4,26 @@
 //!   activate disks, run the OS create script │ new OS and parameters │ deactivate disks
 //! ```
 
+use super::check;
 use super::create::check_os;
-use super::{check, shutdown};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{Plan, Step, Task};
-use crate::ops::guest::{disks, guest_with, instance_ref};
+use crate::ops::disks::active::{self, Assembling};
+use crate::ops::disks::health;
+use crate::ops::guest::{guest_with, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Action, Answer, DiskRole, OsScript, Question};
+use roost_proto::node::{Action, Answer, OsScript, Question};
 use roost_proto::objects::Instance;
 use roost_proto::opcodes::{InstanceReinstall, REDACTED};
 use roost_proto::params::fill;
 use serde_json::Value;
+
+/// What to do about a secondary node that does not answer.
+const WAY_OUT: &str = "if it is dead mark it offline ('gnt-node modify --offline=yes')";
 
 impl Operate for InstanceReinstall {
     fn locks(&self, config: &Config) -> Result<LockSet> {
@@ -28,7 +33,9 @@ impl Operate for InstanceReinstall {
     fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
         let instance = config.instance(&self.instance_name)?;
         let node = check::online_primary(config, instance)?.uuid;
-        Ok(vec![(node, Question::Guests), (node, Question::OsList)])
+        let mut questions = health::ask_secondaries(config, instance);
+        questions.extend([(node, Question::Guests), (node, Question::OsList)]);
+        Ok(questions)
     }
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
@@ -71,9 +78,9 @@ impl Operate for InstanceReinstall {
         })?;
         check_os(found, &new.os, self.force_variant, &node.name)?;
 
-        let stored: Vec<_> = config.disks_of(instance).iter().map(|d| (**d).clone()).collect();
+        let without = health::away(cx, instance, false, WAY_OUT)?;
+        let stored = health::stored(config, instance);
         let guest = guest_with(config, &new, &stored)?;
-        let disks = disks(config, instance)?;
         let mut private = fill::osparams_private(&config.cluster, &new.os, &new.osparams_private);
         if let Some(secret) = &self.osparams_secret {
             // A plan is stored, secrets are not: they are put in when the step runs.
@@ -82,18 +89,12 @@ impl Operate for InstanceReinstall {
         let mut plan = cx.start_plan();
         let on = |action| Task::on(node.uuid, action);
         let who = instance_ref(instance);
-        let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble {
-            instance: who.clone(),
-            disks: disks.clone(),
-            role,
-            force: false,
-            ignore_size: false,
-            alone: false,
-        };
-        let shutdown = Action::DisksShutdown { instance: who, disks: disks.clone() };
-        plan.before
-            .push(Step::new("activating instance disks", on(assemble)).undone_by(on(shutdown)));
+        let how = Assembling { without: without.clone(), ..Assembling::default() };
+        let assemble = active::assemble(config, &who, &stored, node.uuid, &how)?;
+        plan.before.extend(assemble.into_iter().map(|step| match instance.disks_active {
+            true => Step { undo: None, ..step },
+            false => step,
+        }));
         let run = Action::OsRun {
             osparams: fill::osparams(&config.cluster, &new.os, &new.osparams),
             osparams_private: private,
@@ -108,7 +109,9 @@ impl Operate for InstanceReinstall {
         if new != **instance {
             plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(new))));
         }
-        plan.after.extend(shutdown::deactivate(instance, node.uuid, disks));
+        if !instance.disks_active {
+            plan.after.extend(active::shutdown(config, &who, &stored, node.uuid, &without)?);
+        }
         Ok(plan)
     }
 }

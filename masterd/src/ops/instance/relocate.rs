@@ -23,10 +23,60 @@ pub fn possible(config: &Config, instance: &Instance, wanted: Wanted<'_>) -> Res
     if let Some(template) = immobile(config, instance) {
         return Err(Error::wrong_state(format!(
             "Instance {}'s disk layout '{template}' does not allow failover or migration, its \
-             disks are on one node only; use 'gnt-instance move' to copy them",
+             disks are on one node only; use 'gnt-instance move' to copy them, or \
+             'gnt-instance migrate --copy-disks' to do so while it runs",
             instance.name
         )));
     }
+    if let Some(secondary) = mirror_of(config, instance)? {
+        return only_to(config, instance, secondary, wanted);
+    }
+    anywhere(config, instance, wanted)
+}
+
+/// The node that has mirrors of its disks, if they are mirrored by us.
+fn mirror_of(config: &Config, instance: &Instance) -> Result<Option<NodeId>> {
+    match config.secondaries(instance).as_slice() {
+        [] => Ok(None),
+        [node] => Ok(Some(*node)),
+        several => {
+            let names: Vec<_> = several.iter().map(|id| config.node_name(*id)).collect();
+            Err(Error::wrong_state(format!(
+                "The mirrors of instance {}'s disks are on several nodes ({}): none of them has \
+                 all; bring them together with 'gnt-instance replace-disks'",
+                instance.name,
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// It can go to its secondary node and nowhere else.
+fn only_to(
+    config: &Config,
+    instance: &Instance,
+    secondary: NodeId,
+    wanted: Wanted<'_>,
+) -> Result<Vec<NodeId>> {
+    let node = config.node_by_id(secondary)?;
+    let other = match wanted.node {
+        Some(name) => config.node(name)?.uuid != secondary,
+        None => wanted.iallocator.is_some(),
+    };
+    if other {
+        return Err(Error::wrong_input(format!(
+            "Instances with disk template 'drbd' cannot be moved to arbitrary nodes: instance {} \
+             has its mirror on node {}; give neither a target node nor an iallocator (another \
+             secondary node: 'gnt-instance replace-disks -n')",
+            instance.name, node.name
+        )));
+    }
+    check::good_target(node)?;
+    Ok(vec![secondary])
+}
+
+/// The same for an instance whose data is copied along.
+pub fn anywhere(config: &Config, instance: &Instance, wanted: Wanted<'_>) -> Result<Vec<NodeId>> {
     if wanted.node.is_some() && wanted.iallocator.is_some() {
         return Err(Error::wrong_input(
             "Give either a target node (-n) or an iallocator (-I), not both",
@@ -72,12 +122,25 @@ pub fn target<'a>(
     wanted: Wanted<'_>,
     memory: u64,
 ) -> Result<&'a Arc<Node>> {
+    let nodes = possible(cx.config(), instance, wanted)?;
+    choose(cx, instance, wanted, &nodes, memory)
+}
+
+/// The same among nodes that the caller has found possible.
+pub fn choose<'a>(
+    cx: &mut Context<'_, 'a>,
+    instance: &Instance,
+    wanted: Wanted<'_>,
+    nodes: &[NodeId],
+    memory: u64,
+) -> Result<&'a Arc<Node>> {
     let config = cx.config();
-    let nodes = possible(config, instance, wanted)?;
+    let mirrored = !config.secondaries(instance).is_empty();
     let node = match wanted.node {
         Some(_) => nodes[0],
+        None if mirrored => nodes[0],
         None => {
-            let node = placement::choose(cx, &nodes, memory)?;
+            let node = placement::choose(cx, nodes, memory)?;
             cx.info(format!(
                 "Selected nodes for instance {} via iallocator {}: {}",
                 instance.name,

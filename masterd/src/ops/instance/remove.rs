@@ -1,19 +1,24 @@
 //! `OP_INSTANCE_REMOVE`.
 //!
 //! ```text
-//!   stop it │ remove instance and disks │ remove the data
+//!   stop it │ remove instance and disks │ remove the data, on all nodes that have some
 //! ```
 
 use super::check;
 use crate::config::{Change, Config, ObjectKey};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{disks, guest, instance_ref};
+use crate::ops::disks::{active, health};
+use crate::ops::guest::{guest, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Action, Question};
 use roost_proto::opcodes::InstanceRemove;
+
+/// What to do about a secondary node that does not answer.
+const WAY_OUT: &str = "if it is dead mark it offline ('gnt-node modify --offline=yes'), or leave \
+                       what is there for later: --ignore-failures";
 
 impl Operate for InstanceRemove {
     fn locks(&self, config: &Config) -> Result<LockSet> {
@@ -23,7 +28,11 @@ impl Operate for InstanceRemove {
     fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
         let instance = config.instance(&self.instance_name)?;
         let node = config.node_by_id(instance.primary_node)?;
-        Ok(if node.offline { vec![] } else { vec![(node.uuid, Question::Guests)] })
+        let mut questions = health::ask_secondaries(config, instance);
+        if !node.offline {
+            questions.push((node.uuid, Question::Guests));
+        }
+        Ok(questions)
     }
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
@@ -32,7 +41,8 @@ impl Operate for InstanceRemove {
         let node = config.node_by_id(instance.primary_node)?;
         let reachable = if self.ignore_failures && (node.offline || cx.guests(node.uuid).is_err()) {
             cx.warn(format!(
-                "Node {} can't be reached: what is on it of instance {} stays there",
+                "Node {} can't be reached: what is on it of instance {} stays there until \
+                 'gnt-cluster repair-debris' removes it",
                 node.name, instance.name
             ));
             false
@@ -41,9 +51,13 @@ impl Operate for InstanceRemove {
             true
         };
         let running = reachable && cx.runs_on(instance, node.uuid)?;
+        let mut away = health::away(cx, instance, self.ignore_failures, WAY_OUT)?;
+        if !reachable {
+            away.push(node.uuid);
+        }
         let mut plan = cx.start_plan();
         let who = instance_ref(instance);
-        let disks = disks(config, instance)?;
+        let disks = health::stored(config, instance);
         if running {
             let timeout = self.shutdown_timeout;
             let hypervisor = instance.hypervisor;
@@ -62,20 +76,9 @@ impl Operate for InstanceRemove {
             .changes
             .extend(instance.disks.iter().map(|id| Change::Remove(ObjectKey::Disk(*id))));
         plan.pivot.say.push(format!("removing instance {} out of cluster config", instance.name));
-        if !disks.is_empty() {
-            let shutdown = Action::DisksShutdown { instance: who.clone(), disks: disks.clone() };
-            if reachable {
-                plan.after.push(
-                    Step::new("deactivating instance disks", Task::on(node.uuid, shutdown))
-                        .on_failure(OnFailure::Warn),
-                );
-            }
-            let remove = Action::DisksRemove { instance: who, disks };
-            plan.after.push(
-                Step::new("removing instance disks", Task::on(node.uuid, remove))
-                    .on_failure(OnFailure::Debris),
-            );
-        }
+        // What is on nodes that are away is not forgotten: it becomes debris.
+        plan.after.extend(active::shutdown(config, &who, &disks, node.uuid, &away)?);
+        plan.after.extend(active::remove(config, &who, &disks, node.uuid, &[])?);
         Ok(plan)
     }
 }

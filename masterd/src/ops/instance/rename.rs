@@ -4,16 +4,18 @@
 //!   move its files │ new name │ tell the OS
 //! ```
 
-use super::{check, shutdown};
+use super::check;
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::{Level, LockName, LockSet, Mode};
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
+use crate::ops::disks::active::{self, Assembling};
+use crate::ops::disks::health;
 use crate::ops::guest::{filled_disks, guest_with, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::names::InstanceName;
-use roost_proto::node::{Action, DiskRole, OsScript, Question};
+use roost_proto::node::{Action, OsScript, Question};
 use roost_proto::objects::{Disk, Instance, LogicalId};
 use roost_proto::opcodes::InstanceRename;
 use roost_proto::params::fill;
@@ -79,15 +81,6 @@ impl Operate for InstanceRename {
             plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(renamed.clone()))));
         }
         if !renamed.os.is_empty() && !new.is_empty() {
-            let role = DiskRole::Primary;
-            let assemble = Action::DisksAssemble {
-                instance: who,
-                disks: filled_new.clone(),
-                role,
-                force: false,
-                ignore_size: false,
-                alone: false,
-            };
             let mut guest = guest_with(config, &renamed, &new)?;
             guest.name = name.clone();
             let run = Action::OsRun {
@@ -103,9 +96,15 @@ impl Operate for InstanceRename {
             };
             // The name has changed whether the OS learns of it or not.
             let warn = OnFailure::Warn;
-            plan.after.push(Step::new("activating instance disks", on(assemble)).on_failure(warn));
+            let without = health::offline(config, instance);
+            let how = Assembling { without: without.clone(), ..Assembling::default() };
+            let assemble = active::assemble(config, &who, &new, node.uuid, &how)?;
+            let assemble = assemble.into_iter().map(|step| Step { undo: None, ..step });
+            plan.after.extend(assemble.map(|step| step.on_failure(warn)));
             plan.after.push(Step::new("running the OS rename script", on(run)).on_failure(warn));
-            plan.after.extend(shutdown::deactivate(&renamed, node.uuid, filled_new));
+            if !instance.disks_active {
+                plan.after.extend(active::shutdown(config, &who, &new, node.uuid, &without)?);
+            }
         }
         plan.result = json!(name);
         Ok(plan)

@@ -8,7 +8,8 @@ use super::check;
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{disks, instance_ref};
+use crate::ops::disks::{active, health};
+use crate::ops::guest::instance_ref;
 use crate::ops::{Context, Operate};
 use roost_proto::choices::{AdminState, AdminStateSource};
 use roost_proto::error::{Error, Result};
@@ -53,9 +54,8 @@ impl Operate for InstanceShutdown {
             plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(new))));
         }
         if !offline {
-            let disks = disks(config, instance)?;
             plan.after.push(stop(instance, node.uuid, self.timeout));
-            plan.after.extend(deactivate(instance, node.uuid, disks));
+            plan.after.extend(let_go(config, instance)?);
         }
         Ok(plan)
     }
@@ -71,7 +71,14 @@ pub fn stop(instance: &Instance, node: NodeId, timeout: u64) -> Step {
     Step::new("shutting down instance", Task::on(node, action))
 }
 
-/// Lets go of its disks, if it has any. A failure leaves something active that need not be.
+/// Lets go of its disks on all their nodes that are not marked offline.
+pub fn let_go(config: &Config, instance: &Instance) -> Result<Vec<Step>> {
+    let without = health::offline(config, instance);
+    let disks = health::stored(config, instance);
+    active::shutdown(config, &instance_ref(instance), &disks, instance.primary_node, &without)
+}
+
+/// Lets go of disks that are on one node only, if it has any. A failure leaves something active that need not be.
 pub fn deactivate(instance: &Instance, node: NodeId, disks: Vec<Disk>) -> Option<Step> {
     if disks.is_empty() {
         return None;

@@ -8,6 +8,8 @@ use super::check;
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{Plan, Step, Task};
+use crate::ops::disks::active::{self, Assembling};
+use crate::ops::disks::health;
 use crate::ops::guest::{guest, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::choices::{AdminState, AdminStateSource};
@@ -17,6 +19,10 @@ use roost_proto::node::{Action, DiskRole, GuestSpec, Question};
 use roost_proto::objects::Instance;
 use roost_proto::opcodes::InstanceStartup;
 use roost_proto::params::{backend, fill, hypervisor};
+
+/// What to do about a secondary node that does not answer.
+pub const WAY_OUT: &str = "if it is dead mark it offline ('gnt-node modify --offline=yes'), or use \
+                           the disks without it: --force";
 
 impl Operate for InstanceStartup {
     fn locks(&self, config: &Config) -> Result<LockSet> {
@@ -32,6 +38,7 @@ impl Operate for InstanceStartup {
         let guest = guest_now(self, config, instance)?;
         let mut questions = vec![(node.uuid, Question::Node), (node.uuid, Question::Guests)];
         questions.extend(check::bridge_question(&guest).map(|q| (node.uuid, q)));
+        questions.extend(health::ask_secondaries(config, instance));
         if !self.hvparams.is_empty() {
             let hvparams = guest.hvparams.clone();
             let hypervisor = instance.hypervisor;
@@ -72,9 +79,15 @@ impl Operate for InstanceStartup {
             let what = format!("starting instance {}", instance.name);
             check::memory(cx, node.uuid, guest.minmem(), &what)?;
         }
+        let without = match running {
+            true => vec![],
+            false => health::away(cx, instance, self.force, WAY_OUT)?,
+        };
         let mut plan = cx.start_plan();
         if !running {
-            plan.before.extend(steps(instance, node.uuid, guest, self.startup_paused));
+            let how = Assembling { without, ..Assembling::default() };
+            let paused = self.startup_paused;
+            plan.before.extend(start(config, instance, node.uuid, guest, paused, &how)?);
         }
         plan.pivot.changes.extend(change(self, instance));
         Ok(plan)
@@ -109,7 +122,31 @@ fn change(op: &InstanceStartup, instance: &Instance) -> Option<Change> {
     (new != *instance).then(|| Change::Update(Object::Instance(Box::new(new))))
 }
 
-/// The steps that start a guest that does not run.
+/// The steps that start a guest that does not run on `node`: its disks on all their nodes, then it.
+pub fn start(
+    config: &Config,
+    instance: &Instance,
+    node: NodeId,
+    guest: Box<GuestSpec>,
+    paused: bool,
+    how: &Assembling,
+) -> Result<Vec<Step>> {
+    let who = instance_ref(instance);
+    let disks = health::stored(config, instance);
+    let mut steps = active::assemble(config, &who, &disks, node, how)?;
+    if instance.disks_active {
+        // They were before: a guest that does not start changes nothing about it.
+        steps.iter_mut().for_each(|step| step.undo = None);
+    }
+    let stop = Action::GuestStop { instance: who, hypervisor: instance.hypervisor, timeout: 0 };
+    steps.push(
+        Step::new("starting instance", Task::on(node, Action::GuestStart { guest, paused }))
+            .undone_by(Task::on(node, stop)),
+    );
+    Ok(steps)
+}
+
+/// The same for disks that are on that node only.
 pub fn steps(instance: &Instance, node: NodeId, guest: Box<GuestSpec>, paused: bool) -> Vec<Step> {
     let who = instance_ref(instance);
     let disks: Vec<_> = guest.disks.iter().map(|d| d.disk.clone()).collect();

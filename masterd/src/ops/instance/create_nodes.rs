@@ -1,0 +1,146 @@
+//! Where a new instance goes: its primary node and, if its disks are mirrored, the secondary.
+
+use super::check;
+use crate::config::Config;
+use crate::ops::disks::space;
+use crate::ops::{Context, placement};
+use roost_proto::choices::DiskTemplate;
+use roost_proto::error::{Error, Result};
+use roost_proto::ids::{GroupId, NodeId};
+use roost_proto::opcodes::InstanceCreate;
+
+/// The nodes of a new instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    pub primary: NodeId,
+    pub secondary: Option<NodeId>,
+}
+
+/// It needs two nodes.
+fn is_mirrored(template: DiskTemplate) -> bool {
+    template.required_nodes() == 2
+}
+
+/// The primary node's name, if one is given.
+fn primary_name(op: &InstanceCreate) -> Option<&String> {
+    op.pnode_uuid.as_ref().or(op.pnode.as_ref())
+}
+
+/// What can be refused about the nodes asked for without asking them.
+pub fn check(op: &InstanceCreate, config: &Config, template: DiskTemplate) -> Result<()> {
+    if primary_name(op).is_some() && op.iallocator.is_some() {
+        return Err(Error::wrong_input("Give either a node (-n) or an iallocator (-I), not both"));
+    }
+    placement::check_allocator(op.iallocator.as_deref())?;
+    let second = second(op, config, template)?;
+    match (primary_name(op), second) {
+        (None, Some(_)) => Err(Error::wrong_input(
+            "A secondary node is given without a primary node; use -n PRIMARY:SECONDARY",
+        )),
+        (Some(_), None) if is_mirrored(template) => Err(Error::wrong_input(format!(
+            "The disk template '{template}' needs a secondary node; use -n PRIMARY:SECONDARY"
+        ))),
+        (Some(name), Some(second)) if config.node(name)?.uuid == second => {
+            Err(Error::wrong_input("The secondary node cannot be the primary node"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The secondary node asked for, unless it is of no use.
+fn second(op: &InstanceCreate, config: &Config, template: DiskTemplate) -> Result<Option<NodeId>> {
+    let name = op.snode_uuid.as_ref().or(op.snode.as_ref()).filter(|_| is_mirrored(template));
+    let Some(name) = name else { return Ok(None) };
+    let node = config.node(name)?;
+    check::good_target(node)?;
+    Ok(Some(node.uuid))
+}
+
+/// The nodes it may run on.
+pub fn primaries(op: &InstanceCreate, config: &Config) -> Result<Vec<NodeId>> {
+    if let Some(name) = primary_name(op) {
+        let node = config.node(name)?;
+        check::good_target(node)?;
+        return Ok(vec![node.uuid]);
+    }
+    let group: Option<GroupId> =
+        op.group_name.as_ref().map(|name| config.group(name).map(|g| g.uuid)).transpose()?;
+    Ok(placement::candidates(config, group, &[]).map(|n| n.uuid).collect())
+}
+
+/// All nodes it may have something on.
+pub fn possible(
+    op: &InstanceCreate,
+    config: &Config,
+    template: DiskTemplate,
+) -> Result<Vec<NodeId>> {
+    let mut nodes = primaries(op, config)?;
+    let second = second(op, config, template)?.filter(|node| !nodes.contains(node));
+    nodes.extend(second);
+    Ok(nodes)
+}
+
+/// Those asked for, or the best ones. `memory`: MiB it needs on its primary node.
+pub fn choose(
+    op: &InstanceCreate,
+    cx: &mut Context<'_, '_>,
+    template: DiskTemplate,
+    memory: u64,
+) -> Result<Nodes> {
+    let config = cx.config();
+    let all = primaries(op, config)?;
+    if !is_mirrored(template) && (op.snode.is_some() || op.snode_uuid.is_some()) {
+        cx.warn("Secondary node will be ignored on non-mirrored disk template");
+    }
+    if primary_name(op).is_some() {
+        return Ok(Nodes { primary: all[0], secondary: second(op, config, template)? });
+    }
+    let primary = best(op, cx, template, &all, memory)?;
+    let mut names = vec![config.node_name(primary)];
+    let secondary = match is_mirrored(template) {
+        false => None,
+        true => {
+            let group = config.node_by_id(primary)?.group;
+            let others: Vec<_> = placement::candidates(config, Some(group), &[primary])
+                .map(|node| node.uuid)
+                .collect();
+            Some(best(op, cx, template, &others, 0)?)
+        }
+    };
+    names.extend(secondary.map(|node| config.node_name(node)));
+    cx.info(format!(
+        "Selected nodes for instance {} via iallocator {}: {}",
+        op.instance_name,
+        placement::NAME,
+        names.join(", ")
+    ));
+    Ok(Nodes { primary, secondary })
+}
+
+/// The node with most memory of those that have room for the disks.
+fn best(
+    op: &InstanceCreate,
+    cx: &Context<'_, '_>,
+    template: DiskTemplate,
+    nodes: &[NodeId],
+    memory: u64,
+) -> Result<NodeId> {
+    let mut problems = Vec::new();
+    let mut roomy = Vec::new();
+    for node in nodes {
+        // Who does not answer is no candidate either; that is said with the choice.
+        let answers = cx.report(*node).is_ok();
+        match space::check_specs(cx, *node, template, &op.disks) {
+            Err(error) if answers => problems.push(error.message),
+            _ => roomy.push(*node),
+        }
+    }
+    if roomy.is_empty() && !problems.is_empty() {
+        return Err(Error::resources(format!(
+            "Can't compute nodes using iallocator '{}': {}",
+            placement::NAME,
+            problems.join("; ")
+        )));
+    }
+    placement::choose(cx, &roomy, memory)
+}
