@@ -7,7 +7,7 @@ mod common;
 use common::{Cluster, Master, Node};
 use roost_noded::join::{Token, join};
 use roost_noded::{Handle, credentials};
-use roost_proto::node::{Action, Answer, DiskRole, GuestState, InstanceRef, Observation, Question};
+use roost_proto::node::{Action, Answer, DiskRole, GrowStage, GuestState, InstanceRef, Observation, Question};
 use roost_proto::objects::Disk;
 use roost_proto::rpc::node as rpc;
 use roost_proto::rpc::node::node_client::NodeClient;
@@ -225,7 +225,12 @@ async fn an_instance_lives_on_a_node() {
             break;
         }
     }
-    let grow = Action::DiskGrow { instance: instance.clone(), disk: disks[0].clone(), size: 16 };
+    let grow = Action::DiskGrow {
+        instance: instance.clone(),
+        disk: disks[0].clone(),
+        size: 16,
+        stage: GrowStage::Whole,
+    };
     master.run(grow).await.expect("grown while it runs");
     let Ok(Answer::Blocks(blocks)) = master.ask(Question::Blocks { disks: disks.clone() }).await
     else {
@@ -280,6 +285,7 @@ async fn disks_are_copied_to_another_node() {
         target: three.id,
         address: to.address().to_string(),
         token: token.to_owned(),
+        compress: String::new(),
     };
     let error = source.run(copy("wrong")).await.expect_err("nobody awaits it");
     assert!(error.message.contains("No copy of disks is awaited"), "{error}");

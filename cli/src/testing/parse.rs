@@ -243,6 +243,89 @@ async fn instance_moves() {
 }
 
 #[tokio::test]
+async fn instance_disks() {
+    check(&[
+        (
+            "gnt-instance grow-disk --no-wait-for-sync --ignore-ipolicy web1 0 1.5g",
+            json!([{"OP_ID": "OP_INSTANCE_GROW_DISK", "instance_name": "web1", "disk": 0,
+                    "amount": 1536, "wait_for_sync": false, "ignore_ipolicy": true}]),
+        ),
+        (
+            "gnt-instance grow-disk --absolute web1 2 10g",
+            json!([{"OP_ID": "OP_INSTANCE_GROW_DISK", "instance_name": "web1", "disk": 2,
+                    "amount": 10240, "absolute": true}]),
+        ),
+        (
+            "gnt-instance recreate-disks --disk 1 --disk 0:size=2g,mode=ro web1",
+            json!([{"OP_ID": "OP_INSTANCE_RECREATE_DISKS", "instance_name": "web1",
+                    "disks": [1, [0, {"size": 2048, "mode": "ro"}]]}]),
+        ),
+        (
+            "gnt-instance recreate-disks -n n1:n2 web1",
+            json!([{"OP_ID": "OP_INSTANCE_RECREATE_DISKS", "instance_name": "web1",
+                    "nodes": ["n1", "n2"]}]),
+        ),
+        (
+            "gnt-instance replace-disks -p --disks 0,2 web1",
+            json!([{"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": "web1",
+                    "mode": "replace_on_primary", "disks": [0, 2]}]),
+        ),
+        (
+            "gnt-instance replace-disks -s web1",
+            json!([{"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": "web1",
+                    "mode": "replace_on_secondary"}]),
+        ),
+        (
+            "gnt-instance replace-disks -a web1",
+            json!([{"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": "web1",
+                    "mode": "replace_auto"}]),
+        ),
+        (
+            "gnt-instance replace-disks -n n2 --early-release --ignore-ipolicy web1",
+            json!([{"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": "web1",
+                    "mode": "replace_new_secondary", "remote_node": "n2", "early_release": true,
+                    "ignore_ipolicy": true}]),
+        ),
+        (
+            "gnt-instance replace-disks -I . web1",
+            json!([{"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": "web1",
+                    "mode": "replace_new_secondary", "iallocator": "."}]),
+        ),
+        (
+            "gnt-instance repair-mirror --discard n2 --disks 1 web1.example.com",
+            json!([{"OP_ID": "OP_INSTANCE_REPAIR_MIRROR", "instance_name": "web1.example.com",
+                    "discard_node": "n2", "disks": [1]}]),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn instance_disk_commands_that_make_no_sense() {
+    let master = master();
+    for (line, why) in [
+        ("gnt-instance grow-disk web1 first 1g", "Invalid disk index 'first'"),
+        ("gnt-instance recreate-disks --disk x:size=1g web1", "begin with the disk's number"),
+        ("gnt-instance recreate-disks -n n1 -I hail web1", "Specify either an iallocator (-I)"),
+        ("gnt-instance replace-disks web1", "One and only one of the -p, -s, -a, -n and -I"),
+        ("gnt-instance replace-disks -p -s web1", "One and only one of the -p, -s, -a, -n and -I"),
+        ("gnt-instance replace-disks -n n2 -I hail web1", "One and only one"),
+        ("gnt-instance replace-disks -a --disks 0 web1", "leave out --disks"),
+        ("gnt-instance replace-disks -p --disks 0,b web1", "Invalid disk index 'b'"),
+        ("gnt-instance repair-mirror web1.example.com", "--discard NODE"),
+    ] {
+        let ran = master.run(line).await;
+        assert_eq!(ran.code, 1, "{line}: {ran:?}");
+        assert!(ran.err.contains(why), "{line}: {ran:?}");
+    }
+    assert!(master.submitted().is_empty());
+    // What will be lost is named, and "no" is the default.
+    let line = "gnt-instance repair-mirror --discard n2.example.com web1.example.com";
+    let ran = master.run_answering(line, &["n"]).await;
+    assert!(ran.code == 1 && master.submitted().is_empty(), "{ran:?}");
+}
+
+#[tokio::test]
 async fn instance_modify() {
     check(&[
         (

@@ -170,6 +170,11 @@ impl Run<'_> {
         let next = Cursor { phase: Phase::After, next: 0, ..cursor.clone() };
         let mut commit = Commit { changes: pivot.changes.clone(), ..Commit::default() };
         commit.puts.extend(children.iter().map(|child| child.document()));
+        for (place, left) in pivot.leaves.iter().enumerate() {
+            let number = self.plan.before.len() + self.plan.after.len() + place;
+            let why = Error::environment(&left.why);
+            self.debris(&left.step, &left.step.task, number, &why, &mut commit);
+        }
         let over = self.plan.after.is_empty();
         let now = clock::now();
         if over {

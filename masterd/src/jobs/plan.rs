@@ -47,6 +47,19 @@ pub struct Pivot {
     /// Jobs to submit in the same moment: opcodes each.
     #[serde(default)]
     pub jobs: Vec<Vec<Value>>,
+    /// What is not wanted any more and cannot or must not be removed now: recorded as debris in
+    /// the same moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaves: Vec<Leftover>,
+}
+
+/// Something left for the administrator to remove.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// What removes it.
+    pub step: Step,
+    /// Why that is not done now.
+    pub why: String,
 }
 
 /// One step.

@@ -3,10 +3,11 @@
 //! A simple rule that never surprises, until a real allocator takes its place.
 
 use super::Context;
+use super::disks::space;
 use crate::config::Config;
 use roost_proto::error::{Error, ErrorType, Result};
 use roost_proto::ids::{GroupId, NodeId};
-use roost_proto::objects::Node;
+use roost_proto::objects::{Disk, Node};
 use std::sync::Arc;
 
 /// What this rule is called where an allocator's name is asked for.
@@ -65,6 +66,42 @@ pub fn choose(cx: &Context<'_, '_>, nodes: &[NodeId], memory: u64) -> Result<Nod
         None => Err(Error::resources(format!(
             "Can't compute nodes using iallocator '{NAME}': no node has {memory} MiB of memory \
              free ({})",
+            if problems.is_empty() { "there is no candidate".into() } else { problems.join("; ") }
+        ))),
+    }
+}
+
+/// The candidate with most room for disks, for what needs no memory there (a mirror). It was asked
+/// for its state; it must have enough in every volume group. Equals: by free memory, then by name.
+pub fn choose_for_disks(
+    cx: &Context<'_, '_>,
+    nodes: &[NodeId],
+    disks: &[Disk],
+) -> Result<NodeId> {
+    let config = cx.config();
+    let needed = space::needed(disks);
+    let mut problems = Vec::new();
+    let mut best: Option<((u64, u64), NodeId)> = None;
+    let mut nodes: Vec<_> = nodes.to_vec();
+    nodes.sort_by_key(|id| config.node_name(*id));
+    for id in nodes {
+        let room = needed.iter().map(|(vg, mib)| {
+            space::check_group(cx, id, vg, *mib)?;
+            Ok(cx.report(id)?.volume_groups.get(*vg).map_or(0, |(_, free)| *free))
+        });
+        let found = room
+            .collect::<Result<Vec<u64>>>()
+            .and_then(|room| Ok((room.into_iter().sum(), cx.free_memory(id)?)));
+        match found {
+            Err(error) => problems.push(error.message),
+            Ok(room) if best.is_none_or(|(most, _)| room > most) => best = Some((room, id)),
+            Ok(_) => {}
+        }
+    }
+    match best {
+        Some((_, id)) => Ok(id),
+        None => Err(Error::resources(format!(
+            "Can't compute nodes using iallocator '{NAME}': no node has room for the disks ({})",
             if problems.is_empty() { "there is no candidate".into() } else { problems.join("; ") }
         ))),
     }

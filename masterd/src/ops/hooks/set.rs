@@ -79,6 +79,18 @@ pub fn draft(op: &OpCode, before: &Config, after: &Config) -> Option<Draft> {
         OpCode::InstanceReinstall(op) => {
             place.instance("instance-reinstall", &op.instance_name, vars([]))
         }
+        OpCode::InstanceGrowDisk(op) => {
+            let extra = vars([
+                ("DISK", op.disk.to_string()),
+                ("AMOUNT", op.amount.to_string()),
+                ("ABSOLUTE", flag(op.absolute)),
+            ]);
+            place.instance("disk-grow", &op.instance_name, extra)
+        }
+        OpCode::InstanceRecreateDisks(op) => {
+            place.instance("instance-recreate-disks", &op.instance_name, vars([]))
+        }
+        OpCode::InstanceReplaceDisks(op) => place.mirrors_replace(op),
         OpCode::InstanceFailover(op) => place.instance_failover(op),
         OpCode::InstanceMigrate(op) => place.instance_migrate(op),
         OpCode::InstanceMove(op) => {
@@ -238,6 +250,26 @@ impl Place<'_> {
         let new = self.after.instances.get(&old.uuid)?;
         instance::sizes(&mut draft.before, self.after, new);
         instance::nics(&mut draft.before, self.after, &new.nics);
+        Some(draft)
+    }
+
+    /// On the master and the primary, and on the new secondary if there is one.
+    fn mirrors_replace(&self, op: &InstanceReplaceDisks) -> Option<Draft> {
+        let instance = self.before.instance(&op.instance_name).ok()?;
+        let old = *self.before.secondaries(instance).first()?;
+        let new = self.after.instances.get(&instance.uuid);
+        let new = new.and_then(|i| self.after.secondaries(i).first().copied());
+        let new = new.filter(|id| *id != old);
+        let extra = vars([
+            ("MODE", op.mode.to_string()),
+            ("NEW_SECONDARY", or_none(new.map(|id| self.before.node_name(id)))),
+            ("OLD_SECONDARY", self.before.node_name(old)),
+        ]);
+        let mut draft = self.instance("mirrors-replace", &op.instance_name, extra)?;
+        for nodes in [&mut draft.pre_nodes, &mut draft.post_nodes] {
+            nodes.retain(|id| *id != old || *id == self.before.master());
+            nodes.extend(new);
+        }
         Some(draft)
     }
 
