@@ -3,14 +3,13 @@
 use crate::block::{self, Device, Work};
 use crate::blocking::blocking;
 use crate::host::Host;
-use crate::hypervisor::{AnyHypervisor, Attachment, Source};
+use crate::hypervisor::{AnyHypervisor, Attachment};
 use crate::steps::{Memory, Reporter};
-use crate::{hooks, join, net, os, power, ssconf};
+use crate::{facts, hooks, join, net, os, power, ssconf};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
-use roost_proto::node::{Action, GuestSpec, InstanceRef, Outcome};
+use roost_proto::node::{Action, ExportAction, GrowStage, GuestSpec, InstanceRef, Outcome};
 use roost_proto::objects::Disk;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +21,41 @@ pub fn name(action: &Action) -> String {
     }
 }
 
+/// The instance whose disks an action is about.
+fn instance(action: &Action) -> Option<InstanceRef> {
+    match action {
+        Action::DisksCreate { instance, .. }
+        | Action::DisksRemove { instance, .. }
+        | Action::DisksWipe { instance, .. }
+        | Action::DisksAssemble { instance, .. }
+        | Action::DisksShutdown { instance, .. }
+        | Action::DisksOpen { instance, .. }
+        | Action::DisksClose { instance, .. }
+        | Action::DiskGrow { instance, .. }
+        | Action::DisksRename { instance, .. }
+        | Action::DisksSnapshot { instance, .. }
+        | Action::MirrorsSeed { instance, .. }
+        | Action::MirrorsSync { instance, .. }
+        | Action::MirrorsDetach { instance, .. }
+        | Action::MirrorsDisconnect { instance, .. }
+        | Action::MirrorsDiscard { instance, .. }
+        | Action::DisksCopy { instance, .. }
+        | Action::DisksReceive { instance, .. } => Some(instance.clone()),
+        Action::OsRun { guest, .. }
+        | Action::GuestStart { guest, .. }
+        | Action::GuestReboot { guest, .. }
+        | Action::DiskPlug { guest, .. }
+        | Action::MigrateAccept { guest, .. }
+        | Action::MigrateRun { guest, .. } => Some(reference(guest)),
+        _ => None,
+    }
+}
+
 /// How long an action's outcome holds.
 pub fn memory(action: &Action) -> Memory {
     match action {
         // They open a door in this process.
-        Action::DisksReceive { .. } | Action::MigrateAccept { .. } => Memory::Process,
+        Action::MigrateAccept { .. } | Action::Export(ExportAction::Accept { .. }) => Memory::Process,
         _ => Memory::Boot,
     }
 }
@@ -39,7 +68,8 @@ pub async fn perform(
     reporter: Reporter,
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let done = Doer { host: &host, undo, reporter }.perform(action).await;
+    let instance = instance(&action);
+    let done = Doer { host: &host, instance, undo, reporter }.perform(action).await;
     match &done {
         Ok(_) => tracing::info!(seconds = began.elapsed().as_secs_f64(), "done"),
         Err(error) => tracing::warn!(%error, "failed"),
@@ -50,6 +80,8 @@ pub async fn perform(
 /// One action at work.
 struct Doer<'a> {
     host: &'a Arc<Host>,
+    /// Whose disks the action is about.
+    instance: Option<InstanceRef>,
     undo: bool,
     reporter: Reporter,
 }
@@ -60,10 +92,13 @@ impl Doer<'_> {
         match action {
             Action::DisksCreate { disks, .. } => nothing(block::create(&disks, work).await),
             Action::DisksRemove { instance, disks } => {
+                // Whatever went wrong before: a guest's disks are not taken from under it.
+                self.host.hypervisors.let_go(&instance, &disks).await?;
                 self.host.receivers.end(instance.uuid);
                 nothing(block::remove(&disks, work).await)
             }
-            Action::DisksWipe { disks, .. } => {
+            Action::DisksWipe { instance, disks } => {
+                self.host.hypervisors.let_go(&instance, &disks).await?;
                 nothing(block::each(&disks, work, Device::wipe).await)
             }
             Action::DisksAssemble { instance, disks, role, .. } => {
@@ -81,12 +116,14 @@ impl Doer<'_> {
             Action::DisksClose { disks, .. } => {
                 nothing(block::each(&disks, work, Device::close).await)
             }
-            Action::DiskGrow { instance, disk, size } => {
-                nothing(self.grow(&instance, &disk, size).await)
-            }
+            Action::DiskGrow { instance, disk, size, stage } => match stage {
+                GrowStage::Whole => nothing(self.grow(&instance, &disk, size).await),
+                GrowStage::Storage => nothing(self.grow_storage(&instance, &disk, size).await),
+                GrowStage::Zero => nothing(block::zero_new_part(&disk, size, work).await),
+            },
             Action::DisksRename { from, to, .. } => nothing(self.rename(&from, &to).await),
             Action::DisksSnapshot { from, to, .. } => {
-                same_number(&from, &to)?;
+                block::copy::same_number(&from, &to)?;
                 for (from, to) in from.iter().zip(&to) {
                     Device::of(from, work)?.snapshot(to, work).await?;
                 }
@@ -99,19 +136,25 @@ impl Doer<'_> {
             | Action::MirrorsDiscard { .. } => {
                 Err(Error::environment("Mirrored disks cannot be used on this node"))
             }
-            Action::StorageModify { storage_type, name, .. }
-            | Action::StorageRepair { storage_type, name } => Err(Error::environment(format!(
-                "Storage unit '{name}' of type '{storage_type}' cannot be changed on this node"
-            ))),
-            Action::DisksCopy { from, to, target, address, token, .. } => {
-                let files = self.files(&from).await?;
-                same_formats(&from, &to)?;
-                let channel = crate::peer::connect(&self.host.paths, target, &address).await?;
-                nothing(block::send(channel, token, files, self.reporter.clone()).await)
+            Action::StorageModify { storage_type, name, changes } => {
+                nothing(facts::modify_unit(&storage_type, &name, &changes).await)
+            }
+            Action::StorageRepair { storage_type, name } => {
+                let messages = facts::repair_unit(&storage_type, &name).await?;
+                Ok(Outcome { messages, ..Outcome::default() })
+            }
+            Action::DisksCopy { instance, from, to, target, address, token, compress } => {
+                block::copy::same_number(&from, &to)?;
+                let copy =
+                    block::copy::Copy { instance, from, to, target, address, token, compress };
+                nothing(block::copy::copy(self.host, copy, self.reporter.clone()).await)
             }
             Action::DisksReceive { instance, disks, token } => {
-                let files = self.files(&disks).await?;
-                self.host.receivers.allow(token, instance.uuid, files);
+                // What cannot be written is better known before the other side begins.
+                block::places(&disks, work).await?;
+                let about = instance.uuid.to_string();
+                let awaited = block::copy::Awaited::Disks { instance, disks };
+                self.host.receivers.allow(&token, &about, awaited)?;
                 Ok(Outcome::default())
             }
             Action::OsRun { guest, script, osparams, osparams_private, debug } => {
@@ -196,10 +239,13 @@ impl Doer<'_> {
             Action::SsconfWrite { values } => {
                 let paths = self.host.paths.clone();
                 blocking(move || ssconf::write(&paths, &values)).await?;
-                self.host.enable_hypervisors();
+                self.host.follow_ssconf();
                 Ok(Outcome::default())
             }
             Action::Crypto(action) => nothing(crate::crypto::perform(self.host, action).await),
+            Action::Export(_) => {
+                Err(Error::environment("Exports cannot be made on this node"))
+            }
             Action::Delay { duration } => {
                 let duration = Duration::try_from_secs_f64(duration).map_err(|e| {
                     Error::wrong_input(format!("A delay of {duration} s cannot be kept: {e}"))
@@ -224,6 +270,7 @@ impl Doer<'_> {
         Work {
             paths: self.host.paths.clone(),
             node: self.host.identity.node,
+            instance: self.instance.clone(),
             undo: self.undo,
             reporter: self.reporter.clone(),
         }
@@ -247,53 +294,52 @@ impl Doer<'_> {
 
     /// A guest that uses the disk sees it grow; some images only its hypervisor may touch then.
     async fn grow(&self, instance: &InstanceRef, disk: &Disk, size: u64) -> Result<()> {
-        let work = self.work();
-        let device = Device::of(disk, &work)?;
-        let (guests, problems) = self.host.hypervisors.list().await;
-        let running = guests.iter().find(|g| *g.name == *instance.name && g.state.is_running());
-        if let (None, Some((kind, error))) = (running, problems.first()) {
-            return Err(Error::environment(format!(
-                "Disk {} was not grown: whether {} runs cannot be told, hypervisor {kind}: {error}",
-                disk.uuid, instance.name
-            )));
-        }
-        if running.is_none() || !device.grows_by_hypervisor() {
-            device.grow(size, &work).await?;
-        }
+        let running = self.user(instance, disk).await?;
+        self.grow_unless_used(running.is_some(), disk, size).await?;
         match running {
-            Some(guest) => {
-                self.hypervisor(guest.hypervisor)?.resize_disk(instance, disk.uuid, size).await
+            Some(hypervisor) => {
+                self.hypervisor(hypervisor)?.resize_disk(instance, disk.uuid, size).await
             }
             None => Ok(()),
         }
     }
 
+    /// The same, but no guest is told.
+    async fn grow_storage(&self, instance: &InstanceRef, disk: &Disk, size: u64) -> Result<()> {
+        let running = self.user(instance, disk).await?;
+        self.grow_unless_used(running.is_some(), disk, size).await
+    }
+
+    async fn grow_unless_used(&self, used: bool, disk: &Disk, size: u64) -> Result<()> {
+        let work = self.work();
+        let device = Device::of(disk, &work)?;
+        if used && device.grows_by_hypervisor() {
+            return Ok(());
+        }
+        device.grow(size, &work).await
+    }
+
+    /// The hypervisor that runs the instance here, if one does.
+    async fn user(&self, instance: &InstanceRef, disk: &Disk) -> Result<Option<Hypervisor>> {
+        let (guests, problems) = self.host.hypervisors.list().await;
+        let running = guests.iter().find(|g| *g.name == *instance.name && g.state.is_running());
+        match (running, problems.first()) {
+            (Some(guest), _) => Ok(Some(guest.hypervisor)),
+            (None, None) => Ok(None),
+            (None, Some((kind, error))) => Err(Error::environment(format!(
+                "Disk {} was not grown: whether {} runs cannot be told, hypervisor {kind}: {error}",
+                disk.uuid, instance.name
+            ))),
+        }
+    }
+
     async fn rename(&self, from: &[Disk], to: &[Disk]) -> Result<()> {
-        same_number(from, to)?;
+        block::copy::same_number(from, to)?;
         let work = self.work();
         for (from, to) in from.iter().zip(to) {
             Device::of(from, &work)?.rename(to, &work).await?;
         }
         Ok(())
-    }
-
-    /// The files of disks whose data is in files.
-    async fn files(&self, disks: &[Disk]) -> Result<Vec<PathBuf>> {
-        let work = self.work();
-        let mut files = vec![];
-        for disk in disks {
-            match Device::of(disk, &work)?.place(&work).await?.source {
-                Source::File(path) => files.push(path),
-                Source::Block(_) | Source::Uri(_) => {
-                    return Err(Error::environment(format!(
-                        "Disk {} of template {} cannot be copied to another node: only disks that \
-                         are files can",
-                        disk.uuid, disk.dev_type
-                    )));
-                }
-            }
-        }
-        Ok(files)
     }
 }
 
@@ -303,24 +349,4 @@ fn nothing(done: Result<()>) -> Result<Outcome> {
 
 fn reference(guest: &GuestSpec) -> InstanceRef {
     InstanceRef { uuid: guest.uuid, name: guest.name.clone() }
-}
-
-fn same_number(from: &[Disk], to: &[Disk]) -> Result<()> {
-    if from.len() == to.len() {
-        return Ok(());
-    }
-    Err(Error::internal(format!("{} disks cannot become {}", from.len(), to.len())))
-}
-
-fn same_formats(from: &[Disk], to: &[Disk]) -> Result<()> {
-    same_number(from, to)?;
-    match from.iter().zip(to).find(|(a, b)| a.format() != b.format()) {
-        None => Ok(()),
-        Some((a, b)) => Err(Error::environment(format!(
-            "Disk {} is {} and cannot be copied into one that is {}",
-            a.uuid,
-            a.format(),
-            b.format()
-        ))),
-    }
 }

@@ -17,7 +17,10 @@ fn node() -> Node {
     fs::create_dir_all(paths.absolute("/srv/files")).expect("storage");
     fs::write(paths.ssconf("file_storage_dir"), "/srv/files\n").expect("ssconf");
     let node = A.parse().expect("uuid");
-    Node { root, work: Work { paths, node, undo: false, reporter: Reporter::silent() } }
+    Node {
+        root,
+        work: Work { paths, node, instance: None, undo: false, reporter: Reporter::silent() },
+    }
 }
 
 impl Node {

@@ -1,6 +1,6 @@
 //! Calls on the disks of an instance, one after the other, in order.
 
-use super::device::{Device, Doing, Work};
+use super::device::{Device, Doing, Place, Work};
 use crate::hypervisor::Attachment;
 use roost_proto::error::Result;
 use roost_proto::node::{BlockState, BlockStatus, GuestDisk};
@@ -80,6 +80,16 @@ pub async fn attachments(disks: &[GuestDisk], work: &Work) -> Result<Vec<Attachm
     Ok(all)
 }
 
+/// Where assembled disks are, in order. Errors: one is not there.
+pub async fn places(disks: &[Disk], work: &Work) -> Result<Vec<Place>> {
+    let mut all = Vec::with_capacity(disks.len());
+    for (index, disk) in disks.iter().enumerate() {
+        let device = Device::of(disk, work)?;
+        all.push(device.place(work).await.map_err(|e| e.at(called(index, disk)))?);
+    }
+    Ok(all)
+}
+
 /// Local paths of assembled disks, in order; empty for one without.
 pub async fn paths(disks: &[Disk], work: &Work) -> Result<Vec<String>> {
     let mut all = Vec::with_capacity(disks.len());
@@ -135,7 +145,13 @@ mod tests {
         fs::create_dir_all(paths.absolute("/srv/files")).expect("storage");
         fs::write(paths.ssconf("file_storage_dir"), "/srv/files\n").expect("ssconf");
         let node = "00000000-0000-4000-8000-000000000001".parse().expect("uuid");
-        let work = Work { paths: paths.clone(), node, undo: false, reporter: Reporter::silent() };
+        let work = Work {
+            paths: paths.clone(),
+            node,
+            instance: None,
+            undo: false,
+            reporter: Reporter::silent(),
+        };
         let (before, new) = (disk(0, "/srv/files/a/disk0"), disk(1, "/srv/files/a/disk1"));
         let outside = disk(2, "/etc/disk2");
         let in_the_way = disk(2, "/srv/files/b");

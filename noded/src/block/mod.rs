@@ -14,7 +14,7 @@
 //! already is success.
 
 mod blockdev;
-mod copy;
+pub mod copy;
 mod device;
 mod diskless;
 mod ext;
@@ -30,9 +30,8 @@ mod tail;
 pub mod users;
 pub mod wipe;
 
-pub use copy::{Receivers, receive, send};
 pub use device::{BlockDevice, Device, Doing, Place, Work};
 pub use ext::providers as ext_providers;
-pub use list::{attachments, create, each, paths, remove, statuses};
+pub use list::{attachments, create, each, paths, places, remove, statuses};
 pub use place::{allowed_directories, check as check_place, space};
 pub use tail::zero as zero_new_part;

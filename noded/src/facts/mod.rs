@@ -7,7 +7,7 @@ mod verify;
 
 pub use network::missing_bridges;
 pub use proc::boot_id;
-pub use storage::units;
+pub use storage::{modify as modify_unit, repair as repair_unit, units};
 pub use verify::verify;
 
 use crate::block;
@@ -36,6 +36,7 @@ pub async fn node(host: &Host, guests: &[GuestReport]) -> NodeReport {
             Some((dir, space?))
         })
         .collect();
+    let lvm = block::lvm::lvm().figures().await;
     NodeReport {
         boot_id: boot_id(),
         time: clock::now(),
@@ -49,9 +50,11 @@ pub async fn node(host: &Host, guests: &[GuestReport]) -> NodeReport {
         // All of them: the node and its guests share them.
         cpu_dom0: cpus.total,
         storage,
-        volume_groups: Default::default(),
+        volume_groups: lvm.space,
+        spindles: lvm.spindles,
         hypervisors: host.hypervisors.accelerations().await,
         hooks: hooks::directories(&host.paths).await,
+        exports: crate::export::list(&host.paths),
         crypto: Some(crate::crypto::report(&host.paths)),
     }
 }

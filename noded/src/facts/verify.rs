@@ -44,6 +44,8 @@ pub async fn verify(
     let (guests, unlisted) = host.hypervisors.list().await;
     problems.extend(unlisted.into_iter().map(|(kind, e)| (kind.to_string(), e.message)));
     let node = node(host, &guests).await;
+    let volumes = block::lvm::volumes(false).await.ok();
+    let devices = block::lvm::problems().await;
     let paths = host.paths.clone();
     blocking(move || {
         Ok(VerifyReport {
@@ -61,9 +63,9 @@ pub async fn verify(
             crypto: Some(crate::crypto::report(&paths)),
             os: os::list(&paths),
             files: files(&paths),
-            volumes: None,
+            volumes,
             mirrors: None,
-            devices: vec![],
+            devices,
         })
     })
     .await

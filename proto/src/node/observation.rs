@@ -90,12 +90,18 @@ pub struct NodeReport {
     /// By volume group: (total, free).
     #[serde(default)]
     pub volume_groups: BTreeMap<String, (u64, u64)>,
+    /// By volume group: physical volumes (total, those with nothing on them).
+    #[serde(default)]
+    pub spindles: BTreeMap<String, (u64, u64)>,
     /// By hypervisor: what it runs with, or why it does not work.
     #[serde(default)]
     pub hypervisors: BTreeMap<String, Acceleration>,
     /// Directories with hooks to run, as `instance-add-pre.d`.
     #[serde(default)]
     pub hooks: Vec<String>,
+    /// Exports of instances that are here, by name.
+    #[serde(default)]
+    pub exports: Vec<String>,
     /// Its certificates and shared secrets.
     #[serde(default)]
     pub crypto: Option<CryptoReport>,
