@@ -1,6 +1,7 @@
 //! Noded as a whole: starts it, tells where it listens, ends it.
 
-use crate::block::Receivers;
+use crate::block::copy::Receivers;
+use crate::budget::Budgets;
 use crate::fence::Fence;
 use crate::host::Host;
 use crate::hypervisor::Hypervisors;
@@ -75,13 +76,14 @@ impl Noded {
         let host = Arc::new(Host {
             migrations: Migrations::new(&paths, all.clone(), connector(&paths)),
             hypervisors: all,
-            receivers: Receivers::default(),
+            receivers: Receivers::load(&paths),
+            budgets: Budgets::default(),
             stop: stop.clone(),
             identity,
             paths,
         });
         host.hypervisors.enable(&hypervisors);
-        host.enable_hypervisors();
+        host.follow_ssconf();
         let listen = listen.unwrap_or_else(|| host.identity.address.clone());
         let listen = peer::with_port(&listen, NODED_PORT);
         let (address, incoming) =

@@ -14,6 +14,7 @@
 pub mod actions;
 pub mod block;
 pub mod blocking;
+pub mod budget;
 pub mod clock;
 pub mod credentials;
 pub mod crypto;
@@ -21,6 +22,7 @@ pub mod daemon;
 pub mod durable;
 pub mod exec;
 pub mod expiry;
+pub mod export;
 pub mod facts;
 pub mod fence;
 pub mod hooks;

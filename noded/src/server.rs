@@ -192,7 +192,9 @@ impl Node for NodeService {
         else {
             return Err(Status::invalid_argument("A copy begins with its token"));
         };
-        let replies = block::receive(&self.host.receivers, &token, stream)
+        let budget = Some(self.host.budgets.copies.clone());
+        let replies = block::copy::receive(self.host.clone(), &token, stream, budget)
+            .await
             .map_err(|e| Status::permission_denied(e.message))?;
         Ok(Response::new(Box::pin(replies)))
     }

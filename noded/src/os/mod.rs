@@ -6,6 +6,8 @@
 mod definition;
 mod environment;
 mod run;
+mod transfer;
 
 pub use definition::{Definition, list};
 pub use run::{Run, run, validate};
+pub use transfer::{Transfer, check_export, export, import};

@@ -113,7 +113,7 @@ pub async fn validate(
 
 /// A script that takes every disk for a plain image would destroy one that is not. An OS that
 /// knows other formats (by `DISK_n_FORMAT`) lists them in its file `disk_formats`, one a line.
-fn check_formats(os: &Definition, guest: &GuestSpec) -> Result<()> {
+pub(super) fn check_formats(os: &Definition, guest: &GuestSpec) -> Result<()> {
     let known = std::fs::read_to_string(os.dir.join("disk_formats")).unwrap_or_default();
     let knows = |format: &str| format == "raw" || known.lines().any(|line| line.trim() == format);
     match guest.disks.iter().find(|disk| !knows(disk.disk.format())) {
@@ -128,12 +128,12 @@ fn check_formats(os: &Definition, guest: &GuestSpec) -> Result<()> {
     }
 }
 
-async fn find(paths: &Paths, name: &str) -> Result<Definition> {
+pub(super) async fn find(paths: &Paths, name: &str) -> Result<Definition> {
     let (paths, name) = (paths.clone(), name.to_owned());
     blocking(move || Definition::find(&paths, &name)).await
 }
 
-fn script_of(os: &Definition, script: &str, env: Environment) -> Command {
+pub(super) fn script_of(os: &Definition, script: &str, env: Environment) -> Command {
     Command::new(os.dir.join(script)).dir(&os.dir).envs(env)
 }
 

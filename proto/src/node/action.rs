@@ -1,6 +1,7 @@
 //! What changes a node.
 
 use super::crypto::CryptoAction;
+use super::export::ExportAction;
 use super::guest::{GuestNic, GuestSpec};
 use super::master_ip::MasterIp;
 use super::observation::GuestReport;
@@ -45,7 +46,13 @@ pub enum Action {
     /// Forbids writing.
     DisksClose { instance: InstanceRef, disks: Vec<Disk> },
     /// Grows one to `size` MiB.
-    DiskGrow { instance: InstanceRef, disk: Disk, size: u64 },
+    DiskGrow {
+        instance: InstanceRef,
+        disk: Disk,
+        size: u64,
+        #[serde(default)]
+        stage: GrowStage,
+    },
     /// Moves the data of `from[i]` to where `to[i]` says it is, on this node.
     DisksRename { instance: InstanceRef, from: Vec<Disk>, to: Vec<Disk> },
     /// Makes `to[i]`, a disk of its own, a copy of `from[i]` as of now.
@@ -67,7 +74,10 @@ pub enum Action {
     StorageModify { storage_type: String, name: String, changes: ParamMap },
     /// Makes a storage unit consistent again: a volume group that lost a physical volume.
     StorageRepair { storage_type: String, name: String },
-    /// Sends the data of the disks to the node at `address`, into disks made there before.
+    /// Sends the data of the disks to the node at `address`, into disks made there before, of any
+    /// template; `target` may be this node itself. All are assembled, and the target awaits it
+    /// ([`Action::DisksReceive`], needed only where it is another node). A copy that broke goes on
+    /// where it was.
     DisksCopy {
         instance: InstanceRef,
         from: Vec<Disk>,
@@ -75,6 +85,9 @@ pub enum Action {
         target: NodeId,
         address: String,
         token: String,
+        /// How it travels: a name of a compression tool; empty: as it is.
+        #[serde(default)]
+        compress: String,
     },
     /// Allows the disks to be written over by [`Action::DisksCopy`] of that token.
     DisksReceive { instance: InstanceRef, disks: Vec<Disk>, token: String },
@@ -141,6 +154,8 @@ pub enum Action {
     SsconfWrite { values: BTreeMap<String, String> },
     /// Certificates and shared secrets.
     Crypto(CryptoAction),
+    /// Exports of instances, and imports.
+    Export(ExportAction),
     /// Does nothing for some seconds.
     Delay { duration: f64 },
     /// Restarts the machine, hard.
@@ -164,6 +179,20 @@ pub enum DiskRole {
     Primary,
     /// Holds a mirror.
     Secondary,
+}
+
+/// How much of growing a disk is done. What it was before is `disk.size`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrowStage {
+    /// All of it: the storage grows, then a guest that uses the disk is told.
+    #[default]
+    Whole,
+    /// Only the storage grows.
+    Storage,
+    /// What was added is overwritten with zeros, unless it reads as zeros anyway. Only between
+    /// the other two: no guest may know of it yet.
+    Zero,
 }
 
 /// How a guest moves.
@@ -241,4 +270,7 @@ pub struct Outcome {
     /// Names of guests that are gone from this node.
     #[serde(default)]
     pub gone: Vec<InstanceName>,
+    /// The exports that are on this node now, where the action changed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exports: Option<Vec<String>>,
 }

@@ -113,6 +113,7 @@ impl Operate for InstanceMove {
             target: target.uuid,
             address: target.primary_ip.clone(),
             token,
+            compress: String::new(),
         };
         plan.before.push(Step::new("copying instance disks", on_source(copy)).saying(format!(
             "Copying disks of instance {} to node {}",
