@@ -5,15 +5,16 @@
 mod sim;
 
 use roost_masterd::config::{Change, Config, Object};
+use roost_proto::ids::DiskId;
 use roost_proto::job::JobStatus;
 use roost_proto::node::Action;
 use serde_json::{Value, json};
-use sim::answers::OS;
+use sim::answers::{OS, PROVIDER};
 use sim::hands::{Faults, When};
 use sim::scenario::Step::{self, Do};
 use sim::scenario::{Scenario, check};
 use sim::site::{NEWCOMER, Site, node_id};
-use sim::world::World;
+use sim::world::{Data, World};
 use sim::{compare, crypto};
 use std::collections::BTreeSet;
 
@@ -31,15 +32,67 @@ fn instance(op: &str, fields: Value) -> Value {
 fn create(template: &str, fields: Value) -> Value {
     let disks = match template {
         "diskless" => json!([]),
+        "ext" => json!([{"size": 1024, "provider": PROVIDER}, {"size": 2048, "provider": PROVIDER}]),
+        "blockdev" => json!([{"adopt": DEVICE}]),
         _ => json!([{"size": 1024}, {"size": 2048}]),
     };
-    let base = json!({
+    let mut base = json!({
         "mode": "create", "disk_template": template, "disks": disks,
         "nics": [{"link": "br0", "mode": "bridged"}], "os_type": OS, "pnode": "node1",
     });
+    if template == "drbd" {
+        base["snode"] = "node2".into();
+    }
     let mut op = instance("CREATE", base);
     op.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
     op
+}
+
+/// A disk of some storage that all machines reach.
+const DEVICE: &str = "/dev/disk/by-id/scsi-1";
+
+fn device_appears(world: &mut World) {
+    world.shared.insert(format!("blockdev:manual/{DEVICE}"), Data::new(DiskId(uuid::Uuid::nil()), 4096));
+}
+
+/// A volume that somebody made by hand.
+fn volume_appears(world: &mut World) {
+    world.named("node1").files.insert("/dev/xenvg/byhand".into(), Data::new(DiskId(uuid::Uuid::nil()), 4096));
+}
+
+/// The power of node2, which has the mirrors, has failed and the administrator said so.
+fn node2_dies(world: &mut World) {
+    world.kill("node2");
+}
+
+fn node2_offline(config: &Config) -> Vec<Change> {
+    let mut node = (**config.node("node2").expect("a node")).clone();
+    node.offline = true;
+    vec![Change::Update(Object::Node(Box::new(node)))]
+}
+
+/// Somebody removes all volumes and files of a machine, or its physical volumes fail.
+fn node1_loses_disks(world: &mut World) {
+    world.named("node1").files.clear();
+}
+
+fn node2_loses_disks(world: &mut World) {
+    world.named("node2").files.clear();
+}
+
+fn all_lose_disks(world: &mut World) {
+    world.machines.values_mut().for_each(|machine| machine.files.clear());
+}
+
+/// Both sides of the second mirror.
+fn mirrors_lose_disk_1(world: &mut World) {
+    let machines = world.machines.values_mut();
+    machines.for_each(|machine| machine.files.retain(|name, _| !name.contains(".disk1_")));
+}
+
+/// The machines did not see each other, and both wrote.
+fn sides_part(world: &mut World) {
+    world.part_all();
 }
 
 fn up(template: &str) -> Vec<Step> {
@@ -128,6 +181,7 @@ macro_rules! scenarios {
                 op: $op,
                 lossy: false,
                 grows: false,
+                leaves: false,
                 disturbed: false,
             };
             $(scenario.$flag = true;)*
@@ -211,8 +265,59 @@ scenarios! {
     create_stopped: vec![] => create("sharedfile", json!({"start": false}));
     create_without_os: vec![] => create("file", json!({"no_install": true, "start": false}));
     create_anywhere: vec![] => create("sharedfile", json!({"pnode": null, "iallocator": "hail"}));
+    create_plain: vec![] => create("plain", json!({}));
+    create_drbd: vec![] => create("drbd", json!({}));
+    create_drbd_stopped: vec![] => create("drbd", json!({"start": false}));
+    create_drbd_unsynced: vec![] => create("drbd", json!({"wait_for_sync": false, "start": false}));
+    create_drbd_anywhere: vec![] =>
+        create("drbd", json!({"pnode": null, "snode": null, "iallocator": "hail"}));
+    create_ext: vec![] => create("ext", json!({}));
+    create_rbd: vec![] => create("rbd", json!({}));
+    create_gluster: vec![] => create("gluster", json!({}));
+    create_adopting_device: vec![Step::World(device_appears)] =>
+        create("blockdev", json!({"no_install": true, "start": false}));
+    create_adopting_volume: vec![Step::World(volume_appears)] =>
+        create("plain", json!({"disks": [{"adopt": "byhand"}], "no_install": true}));
     startup: down("sharedfile") => instance("STARTUP", json!({}));
     startup_diskless: down("diskless") => instance("STARTUP", json!({}));
+    startup_plain: down("plain") => instance("STARTUP", json!({}));
+    startup_drbd: down("drbd") => instance("STARTUP", json!({}));
+    startup_drbd_active: with(down("drbd"), Do(instance("ACTIVATE_DISKS", json!({})))) =>
+        instance("STARTUP", json!({}));
+    #[disturbed]
+    startup_drbd_alone:
+        with(with(down("drbd"), Step::World(node2_dies)), Step::Config(node2_offline)) =>
+        instance("STARTUP", json!({}));
+    shutdown_plain: up("plain") => instance("SHUTDOWN", json!({}));
+    shutdown_drbd: up("drbd") => instance("SHUTDOWN", json!({}));
+    reboot_drbd_full: up("drbd") => instance("REBOOT", json!({"reboot_type": "full"}));
+    reboot_plain_full: up("plain") => instance("REBOOT", json!({"reboot_type": "full"}));
+    remove_plain: up("plain") => instance("REMOVE", json!({}));
+    remove_drbd: up("drbd") => instance("REMOVE", json!({}));
+    remove_ext: up("ext") => instance("REMOVE", json!({}));
+    migrate_drbd: up("drbd") => instance("MIGRATE", json!({}));
+    migrate_ext: up("ext") => instance("MIGRATE", json!({"target_node": "node3"}));
+    #[disturbed]
+    migrate_drbd_cleanup: with(up("drbd"), Step::World(web_to_node2)) =>
+        instance("MIGRATE", json!({"cleanup": true}));
+    failover_drbd: up("drbd") => instance("FAILOVER", json!({}));
+    failover_drbd_stopped: down("drbd") => instance("FAILOVER", json!({}));
+    failover_drbd_active: with(down("drbd"), Do(instance("ACTIVATE_DISKS", json!({})))) =>
+        instance("FAILOVER", json!({}));
+    #[disturbed]
+    failover_drbd_from_dead_node:
+        with(with(up("drbd"), Step::World(node1_dies)), Step::Config(node1_offline)) =>
+        instance("FAILOVER", json!({}));
+    failover_ext: up("ext") => instance("FAILOVER", json!({"target_node": "node2"}));
+    rename_drbd: down("drbd") => instance("RENAME", json!({"new_name": "www.example.com"}));
+    #[lossy]
+    reinstall_drbd: down("drbd") => instance("REINSTALL", json!({}));
+    #[lossy]
+    reinstall_plain: down("plain") => instance("REINSTALL", json!({}));
+    activate_disks_drbd: down("drbd") =>
+        instance("ACTIVATE_DISKS", json!({"wait_for_sync": true}));
+    deactivate_disks_drbd: with(down("drbd"), Do(instance("ACTIVATE_DISKS", json!({})))) =>
+        instance("DEACTIVATE_DISKS", json!({}));
     shutdown: up("file") => instance("SHUTDOWN", json!({}));
     reboot_soft: up("sharedfile") => instance("REBOOT", json!({"reboot_type": "soft"}));
     reboot_hard: up("sharedfile") => instance("REBOOT", json!({"reboot_type": "hard"}));
@@ -270,6 +375,62 @@ scenarios! {
     #[grows]
     grow_disk_stopped: down("file") =>
         instance("GROW_DISK", json!({"disk": 1, "amount": 4096, "absolute": true}));
+    #[grows]
+    grow_disk_plain: up("plain") => instance("GROW_DISK", json!({"disk": 0, "amount": 512}));
+    #[grows]
+    grow_disk_drbd: up("drbd") => instance("GROW_DISK", json!({"disk": 0, "amount": 512}));
+    #[grows]
+    grow_disk_drbd_stopped: down("drbd") => instance("GROW_DISK",
+        json!({"disk": 1, "amount": 512, "wait_for_sync": false}));
+    #[disturbed]
+    recreate_disks_file: with(down("file"), Step::World(node1_loses_disks)) =>
+        instance("RECREATE_DISKS", json!({}));
+    #[disturbed]
+    recreate_disks_plain: with(down("plain"), Step::World(node1_loses_disks)) =>
+        instance("RECREATE_DISKS", json!({"disks": [0, [1, {"size": 4096, "mode": "ro"}]]}));
+    #[disturbed]
+    recreate_disk_drbd: with(down("drbd"), Step::World(mirrors_lose_disk_1)) =>
+        instance("RECREATE_DISKS", json!({"disks": [1]}));
+    #[disturbed]
+    recreate_disks_elsewhere: with(down("drbd"), Step::World(all_lose_disks)) =>
+        instance("RECREATE_DISKS", json!({"nodes": ["node3", "node2"]}));
+    #[disturbed]
+    recreate_disks_anywhere: with(down("plain"), Step::World(all_lose_disks)) =>
+        instance("RECREATE_DISKS", json!({"iallocator": "hail"}));
+    #[disturbed] #[leaves]
+    recreate_disks_of_dead_node:
+        with(with(up("plain"), Step::World(node1_dies)), Step::Config(node1_offline)) =>
+        instance("RECREATE_DISKS", json!({"nodes": ["node2"]}));
+    replace_disks_on_primary: up("drbd") =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_on_primary"}));
+    replace_disks_on_secondary: up("drbd") =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_on_secondary", "disks": [1]}));
+    replace_disks_early: up("drbd") =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_on_secondary", "early_release": true}));
+    replace_disks_stopped: down("drbd") =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_on_primary"}));
+    #[disturbed]
+    replace_disks_lost: with(down("drbd"), Step::World(node1_loses_disks)) =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_on_primary"}));
+    #[disturbed]
+    replace_disks_faulty: with(up("drbd"), Step::World(node2_loses_disks)) =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_auto"}));
+    replace_disks_not_faulty: up("drbd") =>
+        instance("REPLACE_DISKS", json!({"mode": "replace_auto"}));
+    replace_secondary: up("drbd") => instance("REPLACE_DISKS",
+        json!({"mode": "replace_new_secondary", "remote_node": "node3"}));
+    replace_secondary_early: up("drbd") => instance("REPLACE_DISKS",
+        json!({"mode": "replace_new_secondary", "remote_node": "node3", "early_release": true}));
+    replace_secondary_stopped: down("drbd") => instance("REPLACE_DISKS",
+        json!({"mode": "replace_new_secondary", "iallocator": "hail"}));
+    #[disturbed] #[leaves]
+    replace_dead_secondary:
+        with(with(up("drbd"), Step::World(node2_dies)), Step::Config(node2_offline)) =>
+        instance("REPLACE_DISKS",
+            json!({"mode": "replace_new_secondary", "remote_node": "node3"}));
+    #[disturbed]
+    repair_mirror: with(up("drbd"), Step::World(sides_part)) =>
+        instance("REPAIR_MIRROR", json!({"discard_node": "node2"}));
     activate_disks: down("sharedfile") => instance("ACTIVATE_DISKS", json!({}));
     deactivate_disks: with(down("sharedfile"), Do(instance("ACTIVATE_DISKS", json!({})))) =>
         instance("DEACTIVATE_DISKS", json!({}));

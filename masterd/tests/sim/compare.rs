@@ -19,6 +19,9 @@ static UUID: LazyLock<Regex> = LazyLock::new(|| {
 static MAC: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("aa:00:00(:[0-9a-f]{2}){3}").expect("a pattern"));
 
+/// Of mirrors.
+static SECRET: LazyLock<Regex> = LazyLock::new(|| Regex::new("[0-9a-f]{40}").expect("a pattern"));
+
 /// The documents of the configuration, exactly.
 pub fn exact(contents: &Contents) -> BTreeMap<Key, String> {
     contents.documents.iter().filter(|(key, _)| key.space.is_config()).cloned().collect()
@@ -51,7 +54,8 @@ impl Names {
             self.0.get(&found[0]).cloned().unwrap_or_else(|| "UUID".into())
         };
         let text = UUID.replace_all(text, known);
-        MAC.replace_all(&text, "MAC").into_owned()
+        let text = MAC.replace_all(&text, "MAC");
+        SECRET.replace_all(&text, "SECRET").into_owned()
     }
 
     fn object(&self, object: &impl Serialize) -> String {

@@ -133,6 +133,8 @@ impl World {
     }
 
     fn remove(&mut self, node: NodeId, disk: &Disk) -> Result<()> {
+        // Nodes do not take a disk from under a guest of theirs.
+        self.used_here(node, disk.uuid)?;
         self.forbid(node, disk, "removing");
         if disk.dev_type == DiskTemplate::Drbd {
             self.must_not_be_the_last(node, disk)?;
@@ -247,7 +249,8 @@ impl World {
             data.is_some_and(|d| d.disk == from.uuid || d.disk == uuid || d.is_nobodys())
         };
         match (ours(files.get(&old)), files.contains_key(&new)) {
-            (false, true) if files[&new].disk == uuid => Ok(()),
+            // Done; or what is taken back never happened.
+            (false, true) if files[&new].disk == uuid || files[&new].is_nobodys() => Ok(()),
             (true, other) if !other || old == new => {
                 let mut data = files.remove(&old).expect("it was just seen");
                 data.disk = uuid;
@@ -288,7 +291,7 @@ impl World {
         to: &[Disk],
         token: &str,
     ) -> Result<()> {
-        if !self.machine(target)?.receiving.contains_key(token) {
+        if node != target && !self.machine(target)?.receiving.contains_key(token) {
             return Err(wrong("no copy is awaited under this token".into()));
         }
         for (from, to) in from.iter().zip(to) {
@@ -301,6 +304,28 @@ impl World {
             let (files, name) = self.files(target, to)?;
             files.entry(name).and_modify(|data| data.content = content);
             self.mirror_content(target, to);
+        }
+        Ok(())
+    }
+
+    /// A guest moves: its disks that are on one machine only are there with what was on them here,
+    /// if they were to be copied.
+    pub fn take_along(
+        &mut self,
+        node: NodeId,
+        target: NodeId,
+        disks: &[Disk],
+        copied: bool,
+    ) -> Result<()> {
+        for disk in disks.iter().filter(|disk| is_local(disk.dev_type)) {
+            if !copied {
+                return Err(wrong(format!("disk {} is only here", disk.uuid)));
+            }
+            self.must_exist(target, disk)?;
+            let (files, name) = self.files(node, disk)?;
+            let content = files[&name].content.clone();
+            let (files, name) = self.files(target, disk)?;
+            files.entry(name).and_modify(|data| data.content = content);
         }
         Ok(())
     }

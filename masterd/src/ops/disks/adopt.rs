@@ -193,19 +193,15 @@ pub fn steps(
     specs: &[DiskSpec],
     primary: NodeId,
 ) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
     let named: Vec<Disk> = disks.iter().zip(specs).map(|(disk, spec)| before(disk, spec)).collect();
-    if named != disks {
-        let to = filled_disks(config, primary, disks)?;
-        let from = filled_disks(config, primary, &named)?;
-        let instance = who.clone();
-        let take = Action::DisksRename { instance, from: from.clone(), to: to.clone() };
-        let give = Action::DisksRename { instance: who.clone(), from: to, to: from };
-        steps.push(
-            Step::new("adopting volumes", Task::on(primary, take))
-                .undone_by(Task::on(primary, give)),
-        );
-    }
+    let to = filled_disks(config, primary, disks)?;
+    let from = filled_disks(config, primary, &named)?;
+    // Also where the name stays: the node is told whose it is from now on.
+    let take = Action::DisksRename { instance: who.clone(), from: from.clone(), to: to.clone() };
+    let give = Action::DisksRename { instance: who.clone(), from: to, to: from };
+    let mut steps = vec![
+        Step::new("adopting volumes", Task::on(primary, take)).undone_by(Task::on(primary, give)),
+    ];
     steps.extend(active::assemble(config, who, disks, primary, &Assembling::default())?);
     Ok(steps)
 }
