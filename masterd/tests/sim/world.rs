@@ -403,7 +403,11 @@ impl World {
                 }
                 machine.accepted.insert(token.clone(), name.clone());
             }
-            Action::MigrateRun { target, token, .. } => {
+            Action::MigrateRun { guest, target, token, mode, .. } => {
+                if machine.running(&name).is_ok() {
+                    let disks: Vec<_> = guest.disks.iter().map(|d| d.disk.clone()).collect();
+                    self.take_along(node, *target, &disks, mode.copy_disks)?;
+                }
                 self.migrate(node, *target, token, &name)?;
             }
             Action::MigrateFinish { token, success, .. } => {

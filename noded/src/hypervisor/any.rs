@@ -83,6 +83,11 @@ impl AnyHypervisor {
         each!(self, hv => hv.unplug_disk(guest, disk).await)
     }
 
+    /// The first of these disks that a guest holds, if it is here and holds one.
+    pub async fn uses(&self, guest: &str, disks: &[DiskId]) -> Result<Option<DiskId>> {
+        each!(self, hv => hv.uses(guest, disks).await)
+    }
+
     /// Tells a guest, if it runs, that a disk of it has grown to `size` MiB.
     pub async fn resize_disk(&self, guest: &InstanceRef, disk: DiskId, size: u64) -> Result<()> {
         each!(self, hv => hv.resize_disk(guest, disk, size).await)

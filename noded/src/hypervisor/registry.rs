@@ -3,7 +3,9 @@
 use super::{AnyHypervisor, EventSender, Events, Fake, Kvm};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
+use roost_proto::ids::DiskId;
 use roost_proto::node::{Acceleration, GuestReport, InstanceRef};
+use roost_proto::objects::Disk;
 use roost_proto::paths::Paths;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -78,6 +80,21 @@ impl Hypervisors {
             }
         }
         (guests, problems)
+    }
+
+    /// Makes sure that a guest holds none of its disks here. Errors: it does, or nobody can tell.
+    pub async fn let_go(&self, guest: &InstanceRef, disks: &[Disk]) -> Result<()> {
+        let ids: Vec<DiskId> = disks.iter().map(|disk| disk.uuid).collect();
+        for hypervisor in self.in_use() {
+            let Some(used) = hypervisor.uses(&guest.name, &ids).await? else { continue };
+            let place = disks.iter().find(|d| d.uuid == used).map_or("", |d| d.iv_name.as_str());
+            return Err(Error::wrong_state(format!(
+                "Disk {used} ({place}) is in use: instance {} has it here; stop the instance or \
+                 unplug the disk first",
+                guest.name
+            )));
+        }
+        Ok(())
     }
 
     /// What each hypervisor in use runs guests with, by name.

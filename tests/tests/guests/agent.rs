@@ -34,6 +34,7 @@ pub struct Disk {
     pub uuid: DiskId,
     pub path: PathBuf,
     pub shared: bool,
+    pub qcow2: bool,
 }
 
 impl Disk {
@@ -42,7 +43,7 @@ impl Disk {
             index: self.index,
             uuid: self.uuid,
             source: Source::File(self.path.clone()),
-            format: ImageFormat::Raw,
+            format: if self.qcow2 { ImageFormat::Qcow2 } else { ImageFormat::Raw },
             readonly: false,
             shared: self.shared,
         }

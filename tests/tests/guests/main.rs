@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod agent;
+mod copied;
 
 use agent::{Ask, Disk, Line};
 use roost_proto::choices::Hypervisor;
@@ -155,7 +156,13 @@ impl Guests {
             let size = std::fs::metadata(&template).unwrap().len().to_string();
             self.lab.check("node2", &["truncate", "-s", &size, &path]).unwrap();
         }
-        Disk { index: 0, uuid: Uuid::from_u128(100).into(), path: path.into(), shared }
+        Disk {
+            index: 0,
+            uuid: Uuid::from_u128(100).into(),
+            path: path.into(),
+            shared,
+            qcow2: false,
+        }
     }
 
     fn migrate(
@@ -270,7 +277,8 @@ fn a_guest_lives_and_its_devices_change() {
     };
     let path = PathBuf::from(format!("{LOCAL}/more"));
     guests.lab.check("node1", &["truncate", "-s", "8M", path.to_str().unwrap()]).unwrap();
-    let more = Disk { index: 1, uuid: Uuid::from_u128(7).into(), path, shared: false };
+    let more =
+        Disk { index: 1, uuid: Uuid::from_u128(7).into(), path, shared: false, qcow2: false };
     for _ in 0..2 {
         guests.ask(1, &Ask::PlugDisk(web.clone(), more.clone())).unwrap();
     }

@@ -30,6 +30,9 @@ pub struct Migrate {
     /// Even between hypervisor versions that do not fit
     #[arg(long)]
     ignore_hvversions: bool,
+    /// Copy disks that are only on its node (plain, file) while it runs
+    #[arg(long, conflicts_with = "cleanup")]
+    copy_disks: bool,
     /// The instance
     #[arg(value_name = "INSTANCE")]
     name: String,
@@ -46,6 +49,7 @@ impl Migrate {
             cleanup: self.cleanup,
             allow_failover: self.allow_failover,
             ignore_hvversions: self.ignore_hvversions,
+            copy_disks: self.copy_disks,
             ..InstanceMigrate::new(self.name.clone())
         })
     }

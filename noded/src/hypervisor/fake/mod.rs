@@ -169,6 +169,12 @@ impl Fake {
         self.change(&guest.name, |guest| guest.disks.retain(|known| *known != disk))
     }
 
+    pub(crate) async fn uses(&self, name: &str, disks: &[DiskId]) -> Result<Option<DiskId>> {
+        let guests = self.guests();
+        let guest = guests.get(name).filter(|guest| guest.state.is_running());
+        Ok(guest.and_then(|guest| disks.iter().find(|disk| guest.disks.contains(disk)).copied()))
+    }
+
     pub(crate) async fn resize_disk(
         &self,
         _guest: &InstanceRef,

@@ -109,3 +109,31 @@ async fn a_received_guest_waits_to_be_resumed() {
 fn name(number: u128) -> InstanceName {
     spec(number).name
 }
+
+#[tokio::test]
+async fn disks_that_a_guest_has_are_not_given_away() {
+    let (dir, paths, fake) = new();
+    let guest = spec(1);
+    let disk: roost_proto::objects::Disk = serde_json::from_value(serde_json::json!({
+        "uuid": Uuid::from_u128(7), "dev_type": "file", "size": 1, "iv_name": "disk/0",
+    }))
+    .expect("a disk");
+    let attached = Attachment {
+        index: 0,
+        uuid: disk.uuid,
+        source: crate::hypervisor::Source::File("/x".into()),
+        format: crate::hypervisor::ImageFormat::Raw,
+        readonly: false,
+        shared: false,
+    };
+    fake.start(&guest, &[attached], false).await.expect("start");
+    let all = crate::hypervisor::Hypervisors::new(paths);
+    all.enable(&[Hypervisor::Fake]);
+    let disks = [disk.clone()];
+    let error = all.let_go(&reference(&guest), &disks).await.expect_err("in use");
+    assert!(error.message.contains("(disk/0) is in use"), "{error}");
+    fake.unplug_disk(&guest, disk.uuid).await.expect("unplugged");
+    let again = crate::hypervisor::Hypervisors::new(Paths::new(Some(dir.path().to_owned())));
+    again.enable(&[Hypervisor::Fake]);
+    again.let_go(&reference(&guest), &disks).await.expect("the guest has it no more");
+}

@@ -98,6 +98,20 @@ impl Kvm {
         }
     }
 
+    /// The first of these disks that a guest holds, running or frozen. If libvirt cannot be asked,
+    /// a guest without a process holds none.
+    pub(crate) async fn uses(&self, name: &str, disks: &[DiskId]) -> Result<Option<DiskId>> {
+        let what = format!("Cannot tell which disks instance {name} uses");
+        let get = |domain: &Domain| domain.get_xml_desc(0);
+        let xml = match self.with(name, what, QUICK, get).await {
+            Ok(xml) => xml.unwrap_or_default(),
+            Err(_) if !super::moving::has_process(name) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let held = |disk: &&DiskId| live::device(&xml, "disk", &xml::disk_alias(**disk)).is_some();
+        Ok(disks.iter().find(held).copied())
+    }
+
     pub(crate) async fn resize_disk(
         &self,
         guest: &InstanceRef,

@@ -79,7 +79,14 @@ impl Move {
             flags |= sys::VIR_MIGRATE_UNSAFE;
         }
         let host = xml::Host { q35: xml::machine(&params).contains("q35"), ..xml::Host::default() };
-        let own = disks.iter().filter(|disk| !disk.shared && !disk.readonly);
+        let own = disks.iter().filter(|disk| !disk.shared);
+        if let Some(disk) = own.clone().find(|disk| disk.readonly && self.copy_disks) {
+            return Err(Error::wrong_state(format!(
+                "Disk {} of instance {} is read-only: QEMU copies only disks that the guest may \
+                 write; change its mode, or move the instance while it is stopped",
+                disk.index, guest.name
+            )));
+        }
         let own: Vec<_> = own.map(|disk| xml::disk_target(&params, &host, disk.index)).collect();
         if !own.is_empty() {
             if !self.copy_disks {
@@ -214,9 +221,7 @@ impl Kvm {
     /// On the source: returns when the guest's QEMU is dead. libvirt itself looks only five times a
     /// second, and the guest is frozen for that long. Never returns if QEMU cannot be found.
     pub(crate) async fn process_ends(&self, name: &str) {
-        let file = Path::new(PID_DIR).join(format!("{name}.pid"));
-        let pid = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
-        let Some(pid) = pid else { return std::future::pending().await };
+        let Some(pid) = process(name) else { return std::future::pending().await };
         while is_alive(pid) {
             sleep(PROCESS_LOOK).await;
         }
@@ -228,6 +233,17 @@ impl Kvm {
         self.0.shared.set_stopping(name, true);
         self.with(name, what, SLOW, destroy_frozen).await.map(drop)
     }
+}
+
+/// The process of a guest's QEMU, which may be dead.
+fn process(name: &str) -> Option<u32> {
+    let file = Path::new(PID_DIR).join(format!("{name}.pid"));
+    std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok())
+}
+
+/// Whether a guest's QEMU lives, as far as can be told without libvirt.
+pub fn has_process(name: &str) -> bool {
+    process(name).is_some_and(is_alive)
 }
 
 /// Whether a process can still do anything: not if it is gone or only waits to be buried.
@@ -470,6 +486,9 @@ mod tests {
         assert!(flags & sys::VIR_MIGRATE_NON_SHARED_DISK != 0);
         assert!(flags & sys::VIR_MIGRATE_COMPRESSED != 0 && flags & sys::VIR_MIGRATE_LIVE == 0);
 
+        let frozen = [Attachment { readonly: true, ..disk(1, false) }];
+        let error = how(true, true).terms(&guest(""), &frozen).expect_err("read-only");
+        assert!(error.message.contains("Disk 1 of instance web is read-only"), "{error}");
         let error = how(true, false).terms(&guest(""), &disks).expect_err("not shared");
         assert!(error.message.contains("vdb are only on this node"), "{error}");
 
