@@ -1,6 +1,7 @@
 //! Carries out actions: each arm hands on to the part that knows how, and says what came of it.
 
-use crate::block::{self, Device, Work};
+use crate::block::drbd::{self, DrbdDisk};
+use crate::block::{self, Assembly, Device, Work};
 use crate::blocking::blocking;
 use crate::host::Host;
 use crate::hypervisor::{AnyHypervisor, Attachment};
@@ -101,9 +102,10 @@ impl Doer<'_> {
                 self.host.hypervisors.let_go(&instance, &disks).await?;
                 nothing(block::each(&disks, work, Device::wipe).await)
             }
-            Action::DisksAssemble { instance, disks, role, .. } => {
+            Action::DisksAssemble { instance, disks, role, force, ignore_size, alone } => {
                 self.host.receivers.end(instance.uuid);
-                block::each(&disks, work, |d, work| d.assemble(role, work)).await?;
+                let how = Assembly { role, force, ignore_size, alone };
+                block::each(&disks, work, |d, work| d.assemble_as(how, work)).await?;
                 Ok(Outcome { devices: block::paths(&disks, work).await?, ..Outcome::default() })
             }
             Action::DisksShutdown { instance, disks } => {
@@ -129,12 +131,32 @@ impl Doer<'_> {
                 }
                 Ok(Outcome::default())
             }
-            Action::MirrorsSeed { .. }
-            | Action::MirrorsSync { .. }
-            | Action::MirrorsDetach { .. }
-            | Action::MirrorsDisconnect { .. }
-            | Action::MirrorsDiscard { .. } => {
-                Err(Error::environment("Mirrored disks cannot be used on this node"))
+            Action::MirrorsSeed { disks, .. } => {
+                for disk in sides(&disks, work)? {
+                    disk.seed(work).await?;
+                }
+                Ok(Outcome::default())
+            }
+            Action::MirrorsSync { disks, .. } => {
+                nothing(drbd::sync(&sides(&disks, work)?, work).await)
+            }
+            Action::MirrorsDetach { disks, .. } => {
+                for disk in sides(&disks, work)? {
+                    disk.detach(work).await?;
+                }
+                Ok(Outcome::default())
+            }
+            Action::MirrorsDisconnect { disks, outdate, .. } => {
+                for disk in sides(&disks, work)? {
+                    disk.disconnect(outdate, work).await?;
+                }
+                Ok(Outcome::default())
+            }
+            Action::MirrorsDiscard { disks, .. } => {
+                for disk in sides(&disks, work)? {
+                    disk.discard(work).await?;
+                }
+                Ok(Outcome::default())
             }
             Action::StorageModify { storage_type, name, changes } => {
                 nothing(facts::modify_unit(&storage_type, &name, &changes).await)
@@ -341,6 +363,11 @@ impl Doer<'_> {
         }
         Ok(())
     }
+}
+
+/// This node's sides of mirrors.
+fn sides(disks: &[Disk], work: &Work) -> Result<Vec<DrbdDisk>> {
+    disks.iter().map(|disk| DrbdDisk::of(disk, work)).collect()
 }
 
 fn nothing(done: Result<()>) -> Result<Outcome> {

@@ -2,6 +2,7 @@
 
 use super::blockdev::AdoptedDevice;
 use super::diskless::Diskless;
+use super::drbd::DrbdDisk;
 use super::ext::ExtDisk;
 use super::file::FileDisk;
 use super::gluster::GlusterDisk;
@@ -10,7 +11,7 @@ use super::rbd::RbdDisk;
 use crate::hypervisor::{ImageFormat, Source};
 use crate::steps::Reporter;
 use roost_proto::choices::DiskTemplate;
-use roost_proto::error::{Error, Result};
+use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{BlockStatus, DiskRole, InstanceRef};
 use roost_proto::objects::Disk;
@@ -37,6 +38,25 @@ pub struct Place {
     pub format: ImageFormat,
     /// Other nodes reach the same data.
     pub shared: bool,
+}
+
+/// How disks are made usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assembly {
+    pub role: DiskRole,
+    /// Also with data that is not known to be the newest.
+    pub force: bool,
+    /// Also where a device has not the recorded size.
+    pub ignore_size: bool,
+    /// The other side of mirrors is away.
+    pub alone: bool,
+}
+
+impl Assembly {
+    /// As usual, in a role.
+    pub fn of(role: DiskRole) -> Assembly {
+        Assembly { role, force: false, ignore_size: false, alone: false }
+    }
 }
 
 /// What a template can do. Sizes in MiB. All of it may be repeated.
@@ -78,6 +98,7 @@ pub enum Device {
     Gluster(GlusterDisk),
     Rbd(RbdDisk),
     Adopted(AdoptedDevice),
+    Drbd(DrbdDisk),
 }
 
 /// A call under way.
@@ -97,6 +118,7 @@ macro_rules! hand_on {
                     Device::Gluster(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::Rbd(device) => Box::pin(device.$name($($arg,)* work)),
                     Device::Adopted(device) => Box::pin(device.$name($($arg,)* work)),
+                    Device::Drbd(device) => Box::pin(device.$name($($arg,)* work)),
                 }
             }
         )+}
@@ -144,18 +166,26 @@ impl Device {
             DiskTemplate::Rbd => RbdDisk::of(disk).map(Device::Rbd),
             DiskTemplate::BlockDev => AdoptedDevice::of(disk).map(Device::Adopted),
             DiskTemplate::Plain => Volume::of(disk).map(Device::Plain),
-            DiskTemplate::Drbd => Err(Error::environment(format!(
-                "Disk {}: disk template {} cannot be used on this node: this version does \
-                 diskless, file and sharedfile; choose one of them with -t",
-                disk.uuid, disk.dev_type
-            ))),
+            DiskTemplate::Drbd => DrbdDisk::of(disk, work).map(Device::Drbd),
+        }
+    }
+
+    /// Makes it usable as is said; what only mirrors can heed, others need not.
+    pub fn assemble_as<'a>(&'a self, how: Assembly, work: &'a Work) -> Doing<'a, ()> {
+        match self {
+            Device::Drbd(disk) => Box::pin(disk.assemble_as(how, work)),
+            other => other.assemble(how.role, work),
         }
     }
 
     /// While a guest uses it, only its hypervisor may grow it.
     pub fn grows_by_hypervisor(&self) -> bool {
         match self {
-            Device::Diskless(_) | Device::Plain(_) | Device::Ext(_) | Device::Adopted(_) => false,
+            Device::Diskless(_)
+            | Device::Plain(_)
+            | Device::Ext(_)
+            | Device::Adopted(_)
+            | Device::Drbd(_) => false,
             Device::Gluster(disk) => disk.grows_by_hypervisor(),
             Device::Rbd(disk) => disk.grows_by_hypervisor(),
             Device::File(file) => file.grows_by_hypervisor(),

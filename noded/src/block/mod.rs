@@ -6,6 +6,7 @@
 //!                                                        ├─ FileDisk    file, sharedfile
 //!                                                        ├─ Volume      plain
 //!                                                        ├─ ExtDisk     ext
+//!                                                        ├─ DrbdDisk    drbd, on two Volumes
 //!                                                        └─ …           a device stands on its
 //!                                                                       children: Devices again
 //! ```
@@ -17,6 +18,7 @@ mod blockdev;
 pub mod copy;
 mod device;
 mod diskless;
+pub mod drbd;
 mod ext;
 mod file;
 mod gluster;
@@ -30,7 +32,7 @@ mod tail;
 pub mod users;
 pub mod wipe;
 
-pub use device::{BlockDevice, Device, Doing, Place, Work};
+pub use device::{Assembly, BlockDevice, Device, Doing, Place, Work};
 pub use ext::providers as ext_providers;
 pub use list::{attachments, create, each, paths, places, remove, statuses};
 pub use place::{allowed_directories, check as check_place, space};

@@ -45,7 +45,9 @@ pub async fn verify(
     problems.extend(unlisted.into_iter().map(|(kind, e)| (kind.to_string(), e.message)));
     let node = node(host, &guests).await;
     let volumes = block::lvm::volumes(false).await.ok();
-    let devices = block::lvm::problems().await;
+    let mut devices = block::lvm::problems().await;
+    let (mirrors, problems_of_drbd) = block::drbd::verify(&host.paths).await;
+    devices.extend(problems_of_drbd);
     let paths = host.paths.clone();
     blocking(move || {
         Ok(VerifyReport {
@@ -64,7 +66,7 @@ pub async fn verify(
             os: os::list(&paths),
             files: files(&paths),
             volumes,
-            mirrors: None,
+            mirrors,
             devices,
         })
     })
