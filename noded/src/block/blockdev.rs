@@ -122,8 +122,15 @@ impl BlockDevice for AdoptedDevice {
         Err(self.never("grown"))
     }
 
-    async fn rename(&self, _to: &Disk, _work: &Work) -> Result<()> {
-        Err(self.never("renamed"))
+    async fn rename(&self, to: &Disk, work: &Work) -> Result<()> {
+        match to.path() {
+            // Adoption: it stays as it is. Undone, it may not even be there.
+            Some(same) if self.path.as_os_str() == same => match work.undo {
+                true => Ok(()),
+                false => self.check().await,
+            },
+            _ => Err(self.never("renamed")),
+        }
     }
 
     async fn snapshot(&self, _to: &Disk, _work: &Work) -> Result<()> {

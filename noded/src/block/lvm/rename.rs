@@ -36,6 +36,12 @@ impl Volume {
         match (here, there) {
             // Renamed by an earlier try.
             (None, Some(there)) if self.is_of(to, &there) => self.hand_over(to, &there, work).await,
+            // An adoption is taken back that never came to be.
+            (None, Some(there))
+                if work.undo && marks::owner(&there, self.disk) == Owner::Unmarked =>
+            {
+                Ok(())
+            }
             (None, _) => Err(self.missing()),
             (Some(_), Some(_)) => Err(Error::exists(format!(
                 "Volume '{}' cannot be renamed to '{}': that exists",
