@@ -147,6 +147,11 @@ fn web_to_node2(world: &mut World) {
     world.teleport(WEB, "node1", "node2");
 }
 
+/// A physical volume of a volume group is gone.
+fn node2_loses_a_volume(world: &mut World) {
+    world.named("node2").broken_groups.insert("xenvg".into());
+}
+
 /// A disk is larger than it should be.
 fn disks_grow(world: &mut World) {
     for data in world.shared.values_mut() {
@@ -506,6 +511,12 @@ scenarios! {
         op("NODE_EVACUATE", json!({"node_name": "node1", "mode": "primary-only"}));
     node_powercycle: vec![] => op("NODE_POWERCYCLE", json!({"node_name": "node4"}));
     node_volumes: vec![] => op("NODE_QUERYVOLS", json!({"output_fields": ["node", "name"]}));
+    node_storage_modify: vec![] => op("NODE_MODIFY_STORAGE", json!({"node_name": "node2",
+        "storage_type": "lvm-pv", "name": "/dev/sdb", "changes": {"allocatable": false}}));
+    #[disturbed]
+    node_storage_repair: vec![Step::World(node2_loses_a_volume)] =>
+        op("REPAIR_NODE_STORAGE", json!({"node_name": "node2", "storage_type": "lvm-vg",
+            "name": "xenvg"}));
     node_storage: vec![] => op("NODE_QUERY_STORAGE",
         json!({"output_fields": ["node", "name"], "storage_type": "file"}));
     ext_storage_diagnose: vec![] => op("EXT_STORAGE_DIAGNOSE",

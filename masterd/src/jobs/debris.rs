@@ -29,6 +29,7 @@ pub(super) fn can_wait(task: &Task) -> bool {
             Action::GuestStart { .. }
                 | Action::GuestBalloon { .. }
                 | Action::DisksAssemble { .. }
+                | Action::MirrorsSync { .. }
                 | Action::NicReplug { .. }
         )
     )

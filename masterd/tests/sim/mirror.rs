@@ -183,6 +183,27 @@ impl World {
         }
     }
 
+    /// All sides of all mirrors are written while nobody sees another.
+    pub fn part_all(&mut self) {
+        let all: Vec<_> = self
+            .machines
+            .iter()
+            .flat_map(|(node, m)| m.mirrors.keys().map(move |disk| (*node, *disk)))
+            .collect();
+        for (node, disk) in all {
+            self.sync(node, disk);
+            self.generation += 1;
+            let (new, name) = (self.generation, self.machines[&node].name.clone());
+            if let Some(data) = self.side_data(node, disk) {
+                data.generations.push(new);
+                data.content.push_str(&format!(", written on {name}"));
+            }
+        }
+        for mirror in self.machines.values_mut().flat_map(|m| m.mirrors.values_mut()) {
+            mirror.split = true;
+        }
+    }
+
     /// After anything happened: who writes without the other side, writes what that does not know.
     pub fn note_who_is_alone(&mut self) {
         let all: Vec<_> = self

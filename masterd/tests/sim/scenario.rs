@@ -378,7 +378,12 @@ impl Test {
             let end = End::of(&site);
             // What was stopped is not debris: to start it later, unasked, could be a disaster.
             let stopped = self.seen.calls[..number].iter().any(|call| {
-                matches!(call.action, Action::GuestStop { .. } | Action::DisksShutdown { .. })
+                matches!(
+                    call.action,
+                    Action::GuestStop { .. }
+                        | Action::DisksShutdown { .. }
+                        | Action::MirrorsDisconnect { .. }
+                )
             });
             if !stopped {
                 self.expect_before(&point, &end);

@@ -16,7 +16,7 @@ use crate::ops::disks::{active, health, make, minors, space};
 use crate::ops::guest::instance_ref;
 use crate::ops::{Context, Operate, placement};
 use roost_proto::capabilities::{Adoption, Mirroring};
-use roost_proto::choices::{AdminState, DiskTemplate};
+use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Action, BlockState, BlockStatus, InstanceRef, Question};
@@ -317,23 +317,26 @@ fn renewed(
             }
             Mirroring::None => {
                 new.nodes = vec![nodes[0]];
-                if disk.dev_type == DiskTemplate::Plain {
-                    let unique = cx.uuid();
-                    rename(&mut new, &unique);
-                }
+                let unique = cx.uuid();
+                rename(&mut new, &unique);
             }
-            Mirroring::External => {}
+            Mirroring::External => {
+                let unique = cx.uuid();
+                rename(&mut new, &unique);
+            }
         }
         all.push(new);
     }
     Ok(all)
 }
 
-/// Another name for a volume, with the same ending.
+/// Another name for a volume or file, in the same directory, with the same ending.
 fn rename(volume: &mut Disk, unique: &uuid::Uuid) {
     if let LogicalId::Pair(_, name) = &mut volume.logical_id {
-        let rest = name.split_once('.').map_or(name.as_str(), |(_, rest)| rest);
-        *name = format!("{unique}.{rest}");
+        let (directory, last) = name.rsplit_once('/').map_or(("", name.as_str()), |(d, n)| (d, n));
+        let rest = last.split_once('.').map_or(last, |(_, rest)| rest);
+        let slash = if name.contains('/') { "/" } else { "" };
+        *name = format!("{directory}{slash}{unique}.{rest}");
     }
 }
 
@@ -368,11 +371,8 @@ fn leftovers(
     for node in holders(primary, disks) {
         let name = config.node_name(node);
         let recorded = active::on_node(config, node, primary, disks)?;
-        let away = match config.node_by_id(node)?.offline {
-            true => Some(format!("node {name} is marked offline")),
-            false => answers(cx, node).err().map(|e| format!("node {name} does not answer: {e}")),
-        };
-        if let Some(why) = away {
+        if config.node_by_id(node)?.offline {
+            let why = format!("node {name} is marked offline");
             // What any node reaches is not on that one.
             let here: Vec<Disk> =
                 recorded.into_iter().filter(|disk| disk.nodes.contains(&node)).collect();
@@ -382,7 +382,14 @@ fn leftovers(
             continue;
         }
         let mut rest = Vec::new();
-        for (disk, status) in recorded.iter().zip(answers(cx, node)?) {
+        let found = answers(cx, node).map_err(|error| {
+            Error::environment(format!(
+                "Node {name} does not tell whether the disks of instance {} are there: {error}; \
+                 if it is gone for good, mark it offline first",
+                instance.name
+            ))
+        })?;
+        for (disk, status) in recorded.iter().zip(found) {
             if is_whole(disk, status) {
                 return Err(Error::wrong_state(format!(
                     "{} of instance {} is there on node {name}, so it is not made anew; {}",

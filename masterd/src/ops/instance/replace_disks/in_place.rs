@@ -11,6 +11,7 @@
 
 use super::sides::{has_storage, must_be_good, statuses, volumes_there};
 use super::{Replacing, headed, heading};
+use crate::config::{Change, Object};
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
 use crate::ops::Context;
 use crate::ops::disks::{active, space};
@@ -76,8 +77,13 @@ pub fn plan(cx: &mut Context<'_, '_>, replacing: &Replacing, node: NodeId) -> Re
     } else if !used {
         let how = active::Assembling::default();
         plan.before.extend(active::assemble(config, &who, &replacing.disks, primary, &how)?);
-        // What is let go of must not be newer than what stays.
-        plan.before.extend(active::sync(config, &who, &replacing.disks, primary)?);
+        // What is let go of must not be newer than what stays. If all is undone, what was let go of
+        // must catch up before nobody uses it any more.
+        let sync = active::sync(config, &who, &replacing.disks, primary)?;
+        plan.before.extend(sync.map(|step| {
+            let again = step.task.clone();
+            step.undone_by(again)
+        }));
     }
     let role = match node == primary && (used || !lost) {
         true => DiskRole::Primary,
@@ -132,6 +138,10 @@ pub fn plan(cx: &mut Context<'_, '_>, replacing: &Replacing, node: NodeId) -> Re
     );
     plan.before.extend(headed(change, 4, "Changing drbd configuration"));
 
+    // Nothing but the time of the change: the names are those there were.
+    for disk in &replacing.disks {
+        plan.pivot.changes.push(Change::Update(Object::Disk(Box::new(disk.clone()))));
+    }
     let sync: Vec<Step> =
         active::sync(config, &who, &replacing.disks, primary)?.into_iter().collect();
     let remove: Vec<Step> = if volumes.away.is_empty() {

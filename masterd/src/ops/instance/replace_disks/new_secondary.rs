@@ -126,6 +126,8 @@ fn old_secondary<'b>(cx: &mut Context<'_, 'b>, replacing: &Replacing) -> Result<
     }
     match statuses(cx, replacing.secondary, &replacing.disks) {
         Ok(all) => Ok(Old { away: None, is_offline: false, statuses: Some(all) }),
+        // It is there, only this once it said nothing.
+        Err(error) if cx.seen().get(&node.uuid).is_some_and(|view| view.up) => Err(error),
         Err(error) => {
             cx.warn(format!(
                 "Old secondary node {} does not answer: its mirrors are not taken down, its \
