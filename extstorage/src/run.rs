@@ -263,7 +263,7 @@ mod tests {
     fn a_failure_says_what_and_how_and_the_last_words() {
         let (_root, provider) = provider();
         let many: String = (1..=30).map(|n| format!("line {n}\n")).collect();
-        let fail = |end, call, log| {
+        let fail = |end, call: Call<'_>, log: bool| {
             let logs = Path::new("/l");
             let exec = ends(end, "", &many);
             now(provider.call(&exec, &volume(), call, log.then_some((logs, "t"))))

@@ -6,6 +6,7 @@ mod help;
 mod jobs;
 mod lists;
 mod parse;
+mod storage;
 
 pub use fake_master::FakeMaster;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long QEMU's tools may take for a piece of work.
 const TOOL: Duration = Duration::from_secs(120);
-/// How long a device node may need to appear after `attach` said yes.
+/// How long a device node may need to appear.
 const APPEARS: Duration = Duration::from_secs(5);
 const MIB: u64 = 1 << 20;
 
@@ -24,6 +24,9 @@ pub struct Kit<'a, E> {
     times: Vec<(Script, Duration)>,
     /// Scripts that had to be killed.
     pub hung: Vec<Script>,
+    /// How long a device node may need to appear after `attach` said yes: udev may be a little
+    /// behind. Only a volume that was made is waited for, and only once in vain.
+    patience: Duration,
 }
 
 /// An attached volume.
@@ -36,7 +39,12 @@ pub struct There {
 
 impl<'a, E: Exec> Kit<'a, E> {
     pub fn new(exec: &'a E, provider: Provider, options: &'a Options) -> Kit<'a, E> {
-        Kit { exec, provider, options, times: vec![], hung: vec![] }
+        Kit { exec, provider, options, times: vec![], hung: vec![], patience: Duration::ZERO }
+    }
+
+    /// From now on there is a volume.
+    pub fn expect_devices(&mut self) {
+        self.patience = APPEARS;
     }
 
     /// A volume of the check's.
@@ -68,10 +76,10 @@ impl<'a, E: Exec> Kit<'a, E> {
             Err(failure) => return Err((failure.verdict, self.say(failure))),
         };
         if let Some(path) = attached.device.clone() {
-            let until = Instant::now() + APPEARS;
-            // udev may be a little behind.
+            let until = Instant::now() + self.patience;
             while device::number(&path).is_none() {
-                if Instant::now() > until {
+                if Instant::now() >= until {
+                    self.patience = Duration::ZERO;
                     let path = path.display();
                     let why = format!("'{path}' on its first line is no existing block device");
                     return Err((Verdict::Nonsense, why));

@@ -102,6 +102,7 @@ async fn alive<E: Exec>(
     copy: &Volume,
     out: &mut impl Collect,
 ) {
+    kit.expect_devices();
     let there = match kit.attach(volume).await {
         Ok(there) => {
             let ignored = &there.attached.ignored;
