@@ -6,7 +6,7 @@ CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),car
 DEMO := target/release/gnt-lab --name demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build guest demo demo-down test test-full soak bench fmt lint clean need-cargo need-root
+.PHONY: help deps build guest uml demo demo-down test test-full soak bench fmt lint clean need-cargo need-root
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ build: need-cargo ## build all programs into target/release
 
 guest: ## build the small guest of os/tiny into /var/lib/roost/tiny
 	scripts/build-tiny-guest
+
+uml: need-root ## build the image of user-mode Linux nodes into /var/lib/roost/uml (as root)
+	scripts/build-uml-node
 
 demo: need-root ## a cluster's life on this machine, in front of you (Debian 12, as root)
 	@scripts/install-deps.sh
@@ -40,7 +43,7 @@ test: need-cargo need-root guest ## all tests but the long sweeps: 20 minutes at
 	$(TEST_ENV) $(CARGO) test --workspace --lib --bins
 	$(TEST_ENV) $(CARGO) test --workspace --test '*' -- --test-threads=2
 
-test-full: test ## the long sweeps too: kills at many points, all about real guests (as root)
+test-full: test uml ## the long sweeps too: kills at many points, all about real guests and disks (as root)
 	$(TEST_ENV) $(CARGO) test --workspace -- --ignored --test-threads=1
 
 # Which promises it checks: doc/faults.md.

@@ -4,8 +4,9 @@
 set -euo pipefail
 
 build=(ca-certificates gcc libc6-dev make pkg-config)
-lab=(busybox-static curl etcd-client etcd-server iproute2 iputils-arping nftables openssh-client procps util-linux)
+lab=(busybox-static curl etcd-client etcd-server iproute2 iputils-arping nftables openssh-client procps tgt util-linux)
 guest=(cpio dosfstools fdisk kmod mtools syslinux syslinux-common)
+uml=(e2fsprogs mmdebstrap user-mode-linux)
 virt=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev
   qemu-block-extra qemu-system-x86 qemu-utils seabios)
 backports=/etc/apt/sources.list.d/roost-backports.list
@@ -53,7 +54,7 @@ rust() {
     fail "Rust could not be installed; install it by hand (https://rustup.rs) and try again"
 }
 
-mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}")
+mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}" "${uml[@]}")
 mapfile -t pair < <(missing "${virt[@]}")
 if [ $((${#plain[@]} + ${#pair[@]})) -eq 0 ]; then
   echo "all packages are installed"

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use roost_tests::lab::layout::Layout;
-use roost_tests::lab::{Activity, Hypervisor, Kernel, Lab, Options, init, uml};
+use roost_tests::lab::{Activity, Error, Hypervisor, Kernel, Lab, Options, init, uml};
 
 /// Whole clusters on one machine: every node in namespaces of its own, with its own daemons and,
 /// for real guests, its own libvirtd. Needs root. State: $ROOST_LAB_DIR, else /var/lib/roost-lab.
@@ -88,7 +88,7 @@ enum Cmd {
     Down,
     /// First process of a node.
     #[command(name = init::SUBCOMMAND, hide = true)]
-    NodeInit { dir: PathBuf, node: String, os_dir: PathBuf },
+    NodeInit { dir: PathBuf, node: String, os_dir: PathBuf, ext_dir: PathBuf },
     /// First process inside a user-mode Linux node.
     #[command(name = uml::boot::SUBCOMMAND, hide = true)]
     MachineInit,
@@ -118,15 +118,22 @@ fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = Options::new(&args.name);
     match args.command {
-        Cmd::NodeInit { dir, node, os_dir } => {
-            init::run(&Layout::at(&dir), &node, &os_dir)?;
+        Cmd::NodeInit { dir, node, os_dir, ext_dir } => {
+            init::run(&Layout::at(&dir), &node, &os_dir, &ext_dir)?;
         }
         Cmd::MachineInit => uml::boot::run(),
         Cmd::MachineAgent { card } => {
             uml::agent::run(&card)?;
         }
         Cmd::MachineExec { node, socket, command } => {
-            let code = uml::client::run(&node, &socket, &command)?;
+            let code = match uml::client::run(&node, &socket, &command) {
+                // As any command that was killed.
+                Err(e @ Error::PowerLost { .. }) => {
+                    eprintln!("gnt-lab: {e}");
+                    137
+                }
+                code => code?,
+            };
             return Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from));
         }
         Cmd::Up {

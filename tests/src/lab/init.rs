@@ -18,7 +18,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context as _, Error, Result};
-use super::layout::{Layout, OS_DIR, PRIVATE, SHARED_DIR, SWITCH};
+use super::layout::{EXT_DIR, Layout, OS_DIR, PRIVATE, SHARED_DIR, SWITCH};
 use super::process::Process;
 use super::state::write_json;
 use super::uml::{self, Machine};
@@ -55,9 +55,9 @@ impl Report {
 }
 
 /// The arguments that make `gnt-lab` the first process of a node.
-pub fn args(layout: &Layout, node: &str, os_dir: &Path) -> Vec<String> {
-    let dir = layout.dir().display().to_string();
-    vec![SUBCOMMAND.into(), dir, node.into(), os_dir.display().to_string()]
+pub fn args(layout: &Layout, node: &str, os_dir: &Path, ext_dir: &Path) -> Vec<String> {
+    let text = |path: &Path| path.display().to_string();
+    vec![SUBCOMMAND.into(), text(layout.dir()), node.into(), text(os_dir), text(ext_dir)]
 }
 
 /// Whether a command line (program first) is that of a node's first process in this lab; of any
@@ -68,14 +68,19 @@ pub fn is_init(args: &[String], layout: &Layout, node: Option<&str>) -> bool {
 }
 
 /// Runs as the first process of a node. Returns only when it could not furnish the node.
-pub fn run(layout: &Layout, node: &str, os_dir: &Path) -> Result<std::convert::Infallible> {
+pub fn run(
+    layout: &Layout,
+    node: &str,
+    os_dir: &Path,
+    ext_dir: &Path,
+) -> Result<std::convert::Infallible> {
     // Until the node has its own /proc, this is the pid the host knows us by.
     let process = Process::me_in_proc()?;
     let report = |phase| write_json(&layout.init_report(node), &Report { process, phase });
     report(Phase::Starting)?;
     let machine = Machine::of(layout, node);
     let furnished = match &machine {
-        None => furnish(layout, node, os_dir).map(|()| None),
+        None => furnish(layout, node, os_dir, ext_dir).map(|()| None),
         Some(machine) => {
             furnish_for_machine().and_then(|()| uml::host::start(layout, machine)).map(Some)
         }
@@ -115,7 +120,7 @@ fn reap_until_end(node: &str, machine: u32) -> Result<std::convert::Infallible> 
     }
 }
 
-fn furnish(layout: &Layout, node: &str, os_dir: &Path) -> Result<()> {
+fn furnish(layout: &Layout, node: &str, os_dir: &Path, ext_dir: &Path) -> Result<()> {
     nix::unistd::sethostname(node).what(|| format!("cannot set host name {node}"))?;
     // Whatever the host does with its mounts from now on stays there, and ours stay here.
     change("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
@@ -129,8 +134,10 @@ fn furnish(layout: &Layout, node: &str, os_dir: &Path) -> Result<()> {
             bind_dir(&own.join(name), inside)?;
         }
         bind_dir(&layout.shared(), SHARED_DIR)?;
-        bind_dir(os_dir, OS_DIR)?;
-        change(OS_DIR, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)?;
+        for (source, inside) in [(os_dir, OS_DIR), (ext_dir, EXT_DIR)] {
+            bind_dir(source, inside)?;
+            change(inside, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)?;
+        }
     }
     // Last, because the lab's own folders must stay reachable until here.
     fresh("tmpfs", "/run", "mode=755")?;
@@ -216,7 +223,7 @@ mod tests {
     fn a_first_process_is_recognised_by_its_arguments_only_in_its_own_lab() {
         let lab = Layout::at(Path::new("/l/a"));
         let mut line = vec!["/x/gnt-lab".to_owned()];
-        line.extend(args(&lab, "node1", Path::new("/os")));
+        line.extend(args(&lab, "node1", Path::new("/os"), Path::new("/ext")));
         assert!(is_init(&line, &lab, Some("node1")));
         assert!(is_init(&line, &lab, None));
         assert!(!is_init(&line, &lab, Some("node2")));

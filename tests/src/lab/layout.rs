@@ -24,6 +24,9 @@ pub const SHARED_DIR: &str = "/srv/ganeti/shared-file-storage";
 /// Where OS definitions live, in every node.
 pub const OS_DIR: &str = "/srv/ganeti/os";
 
+/// Where providers of external storage live, in every node.
+pub const EXT_DIR: &str = "/srv/ganeti/extstorage";
+
 /// Folders each node has for itself: (path inside, name under the node's folder).
 pub const PRIVATE: &[(&str, &str)] = &[
     ("/var/lib/ganeti", "lib-ganeti"),

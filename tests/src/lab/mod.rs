@@ -78,6 +78,8 @@ pub struct Options {
     pub programs: PathBuf,
     /// Folder with the OS definitions all nodes see.
     pub os_dir: PathBuf,
+    /// Folder with the providers of external storage all nodes see.
+    pub ext_dir: PathBuf,
 }
 
 impl Options {
@@ -101,6 +103,7 @@ impl Options {
             root: root.into(),
             programs: programs_dir(),
             os_dir: repo.join("os"),
+            ext_dir: repo.join("extstorage/providers"),
         }
     }
 
@@ -408,7 +411,8 @@ impl Lab {
         if !switch.is_up() {
             switch.power_off()?;
             switch.make_folders(self.state.nodes)?;
-            let process = switch.power_on(self.gnt_lab(), &self.options.os_dir)?;
+            let process =
+                switch.power_on(self.gnt_lab(), &self.options.os_dir, &self.options.ext_dir)?;
             network::prepare_switch(process)?;
             network::apply_cuts(process, &self.state.cuts)?;
             self.mark_up(SWITCH)?;
@@ -444,7 +448,7 @@ impl Lab {
             uml::Machine::new(&self.options, &self.layout, &name, self.state.nodes)?
                 .save(&self.layout)?;
         }
-        let process = node.power_on(self.gnt_lab(), &self.options.os_dir)?;
+        let process = node.power_on(self.gnt_lab(), &self.options.os_dir, &self.options.ext_dir)?;
         network::wire(switch, process, n)?;
         if self.state.hypervisor == Hypervisor::Kvm {
             libvirt::configure(&node, &node_ip(n))?;

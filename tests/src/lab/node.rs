@@ -87,7 +87,7 @@ impl<'a> Node<'a> {
     }
 
     /// Starts its first process in namespaces of its own; `program` is `gnt-lab`.
-    pub fn power_on(&self, program: PathBuf, os_dir: &Path) -> Result<Process> {
+    pub fn power_on(&self, program: PathBuf, os_dir: &Path, ext_dir: &Path) -> Result<Process> {
         let report = self.layout.init_report(&self.name);
         if report.exists() {
             fs::remove_file(&report).what(|| format!("cannot remove {}", report.display()))?;
@@ -100,7 +100,7 @@ impl<'a> Node<'a> {
                 .map(str::to_owned)
                 .into();
         argv.push(program.display().to_string());
-        argv.extend(init::args(self.layout, &self.name, os_dir));
+        argv.extend(init::args(self.layout, &self.name, os_dir, ext_dir));
         let mut command = exec::command(&argv.iter().map(String::as_str).collect::<Vec<_>>());
         command.current_dir("/").env_clear().env("PATH", exec::PATH);
         command.stdout(log.try_clone().what(what)?).stderr(log);

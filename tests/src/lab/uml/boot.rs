@@ -122,8 +122,9 @@ fn run_command(argv: &[&str]) -> Result<String> {
 
 fn modules() -> Result<()> {
     run_command(&[&["modprobe", "-a"], MODULES].concat())?;
-    // Ganeti's documentation asks for the helper: there is no cluster manager to be called.
-    run_command(&["modprobe", "drbd", "usermode_helper=/bin/true", "minor_count=128"])?;
+    // Ganeti's documentation asks for the helper: there is no cluster manager to be called. DRBD keeps a
+    // megabyte ready for each of `minor_count`; more minors than that work as well.
+    run_command(&["modprobe", "drbd", "usermode_helper=/bin/true", "minor_count=8"])?;
     run_command(&["modprobe", "nbd", "nbds_max=16"])?;
     let tun = Path::new("/dev/net/tun");
     wait_until(Duration::from_secs(10), || "making of /dev/net/tun".into(), || tun.exists())

@@ -49,6 +49,11 @@ pub fn start(layout: &Layout, machine: &Machine) -> Result<Child> {
     let run = dir.join("uml");
     let _ = fs::remove_dir_all(&run);
     fs::create_dir_all(&run).what(|| format!("cannot make {}", run.display()))?;
+    let (booted, layer) = (dir.join("booted"), dir.join("system.cow"));
+    if !booted.exists() && layer.exists() {
+        // Whoever made it was killed, perhaps while making it.
+        fs::remove_file(&layer).what(|| format!("cannot remove {}", layer.display()))?;
+    }
     let argv = arguments(machine, &dir);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     let mut child = exec::command(&argv).spawn().what(|| "cannot run linux.uml".into())?;
@@ -65,6 +70,7 @@ pub fn start(layout: &Layout, machine: &Machine) -> Result<Child> {
         let end = lines[lines.len().saturating_sub(12)..].join("\n");
         return Err(Error::Invalid(format!("the machine ended while booting:\n{end}")));
     }
+    fs::write(&booted, "").what(|| format!("cannot write {}", booted.display()))?;
     relay(layout, &machine.name)?;
     Ok(child)
 }

@@ -28,7 +28,7 @@ pub fn build() -> Result<()> {
         return current().map(|_| ());
     }
     let text = script.display().to_string();
-    let mut command = exec::command(&[&text]);
+    let mut command = exec::command(&[&text, "--quiet"]);
     // What it says is for whoever waits for it, never part of a command's output.
     command.stdout(std::io::stderr());
     let status = command.status().what(|| format!("cannot run {text}"))?;

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Context as _, Result};
-use super::layout::{Layout, OS_DIR, SHARED_DIR, node_number};
+use super::layout::{EXT_DIR, Layout, OS_DIR, SHARED_DIR, node_number};
 use super::state::{Hypervisor, write_json};
 use super::{Options, exec};
 
@@ -94,6 +94,7 @@ impl Machine {
             folder(layout.bin(), layout.bin(), false),
             folder(layout.shared(), SHARED_DIR.into(), true),
             folder(options.os_dir.clone(), OS_DIR.into(), false),
+            folder(options.ext_dir.clone(), EXT_DIR.into(), false),
             folder(MODULES.into(), "/usr/lib/modules".into(), false),
         ];
         for inside in ON_HOST {
