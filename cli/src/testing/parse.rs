@@ -389,6 +389,16 @@ async fn nodes() {
             json!([{"OP_ID": "OP_NODE_POWERCYCLE", "node_name": "n2", "force": true}]),
         ),
         (
+            "gnt-node modify-storage --allocatable=no n2 lvm-pv /dev/sdb",
+            json!([{"OP_ID": "OP_NODE_MODIFY_STORAGE", "node_name": "n2", "name": "/dev/sdb",
+                    "storage_type": "lvm-pv", "changes": {"allocatable": false}}]),
+        ),
+        (
+            "gnt-node repair-storage --ignore-consistency n2 lvm-vg xenvg",
+            json!([{"OP_ID": "OP_REPAIR_NODE_STORAGE", "node_name": "n2", "name": "xenvg",
+                    "storage_type": "lvm-vg", "ignore_consistency": true}]),
+        ),
+        (
             "gnt-node migrate --migration-mode live -I hail --ignore-ipolicy n1",
             json!([{"OP_ID": "OP_NODE_MIGRATE", "node_name": "n1.example.com", "mode": "live",
                     "iallocator": "hail", "ignore_ipolicy": true}]),

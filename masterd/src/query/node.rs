@@ -36,6 +36,7 @@ pub(super) fn answer(
         seen: &world.seen,
         copies: world.copies.as_ref(),
         storage: default_storage(&config.cluster),
+        group: config.cluster.volume_group_name.as_deref(),
         hosted: OnceCell::new(),
     };
     asked.answer(nodes.into_iter().map(|node| NodeRow { cx: &cx, node }))
@@ -48,19 +49,34 @@ struct Cx<'a> {
     seen: &'a HashMap<NodeId, Arc<NodeView>>,
     copies: Option<&'a Copies>,
     /// Where new disks are made unless something else is said.
-    storage: Option<&'a str>,
+    storage: Option<Storage<'a>>,
+    /// The cluster's volume group.
+    group: Option<&'a str>,
     hosted: OnceCell<Hosted<'a>>,
 }
 
-/// The directory of the first enabled disk template that has one.
-fn default_storage(cluster: &Cluster) -> Option<&str> {
-    let directory = |template: &DiskTemplate| match template {
-        DiskTemplate::File => Some(cluster.file_storage_dir.as_str()),
-        DiskTemplate::SharedFile => Some(cluster.shared_file_storage_dir.as_str()),
-        DiskTemplate::Gluster => Some(cluster.gluster_storage_dir.as_str()),
-        _ => None,
+/// Storage whose room nodes report.
+#[derive(Clone, Copy, Debug)]
+enum Storage<'a> {
+    Directory(&'a str),
+    Group(&'a str),
+}
+
+/// The storage of the first enabled disk template that has one.
+fn default_storage(cluster: &Cluster) -> Option<Storage<'_>> {
+    let place = |template: &DiskTemplate| {
+        let directory = match template {
+            DiskTemplate::File => cluster.file_storage_dir.as_str(),
+            DiskTemplate::SharedFile => cluster.shared_file_storage_dir.as_str(),
+            DiskTemplate::Gluster => cluster.gluster_storage_dir.as_str(),
+            template if template.uses_lvm() => {
+                return cluster.volume_group_name.as_deref().map(Storage::Group);
+            }
+            _ => "",
+        };
+        (!directory.is_empty()).then_some(Storage::Directory(directory))
     };
-    cluster.enabled_disk_templates.iter().filter_map(directory).find(|dir| !dir.is_empty())
+    cluster.enabled_disk_templates.iter().find_map(place)
 }
 
 #[derive(Debug)]
@@ -100,8 +116,27 @@ impl<'a> NodeRow<'a> {
     fn space(&self, pick: impl FnOnce((u64, u64)) -> u64) -> Cell {
         match (self.report(), self.cx.storage) {
             (Err(cell), _) => cell,
-            (Ok(report), Some(dir)) => Cell::or_no_data(report.storage.get(dir).copied().map(pick)),
-            // What is not in a directory, nodes do not report.
+            (Ok(report), Some(storage)) => {
+                let room = match storage {
+                    Storage::Directory(dir) => report.storage.get(dir),
+                    Storage::Group(group) => report.volume_groups.get(group),
+                };
+                Cell::or_no_data(room.copied().map(pick))
+            }
+            // Of other storage, nodes report nothing.
+            (Ok(_), None) => Cell::UNAVAILABLE,
+        }
+    }
+
+    /// Physical volumes of the cluster's group: they count only where each is one disk's alone.
+    fn spindles(&self, pick: impl FnOnce((u64, u64)) -> u64) -> Cell {
+        let params = self.params().unwrap_or_default();
+        let counts = params.get("exclusive_storage") == Some(&Value::Bool(true));
+        match (self.report(), self.cx.group.filter(|_| counts)) {
+            (Err(cell), _) => cell,
+            (Ok(report), Some(group)) => {
+                Cell::or_no_data(report.spindles.get(group).copied().map(pick))
+            }
             (Ok(_), None) => Cell::UNAVAILABLE,
         }
     }
@@ -166,9 +201,8 @@ impl Row for NodeRow<'_> {
             F::CpuTotal => self.live(|report| report.cpu_total),
             F::DiskTotal => self.space(|(total, _)| total),
             F::DiskFree => self.space(|(_, free)| free),
-            // Only storage with whole physical volumes counts spindles.
-            F::SpindlesTotal | F::SpindlesFree if n.offline => Cell::OFFLINE,
-            F::SpindlesTotal | F::SpindlesFree => Cell::UNAVAILABLE,
+            F::SpindlesTotal => self.spindles(|(total, _)| total),
+            F::SpindlesFree => self.spindles(|(_, free)| free),
             F::MemoryTotal => self.live(|report| report.memory_total),
             F::MemoryNode => self.live(|report| report.memory_dom0),
             F::MemoryFree => self.live(|report| report.memory_free),

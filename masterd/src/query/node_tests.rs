@@ -54,7 +54,9 @@ fn space_is_that_of_the_default_storage() {
     up(&mut world, "node1.example.org", &[]);
     let space =
         |world: &World| cells(world, Resource::Node, &["dtotal", "dfree"], &["node1"]).remove(0);
-    assert_eq!(space(&world), vec![Cell::UNAVAILABLE; 2], "volumes are not reported");
+    let none = vec![Cell::UNAVAILABLE; 2];
+    cluster(&mut world, |c| c.enabled_disk_templates = vec![DiskTemplate::Rbd]);
+    assert_eq!(space(&world), none, "nodes do not report it");
     let set = |world: &mut World, templates: &[DiskTemplate]| {
         let templates = templates.to_vec();
         cluster(world, |c| c.enabled_disk_templates = templates);
@@ -63,6 +65,24 @@ fn space_is_that_of_the_default_storage() {
     assert_eq!(space(&world), [Cell::new(100_000), Cell::new(60_000)]);
     set(&mut world, &[DiskTemplate::SharedFile]);
     assert_eq!(space(&world), vec![Cell::NO_DATA; 2], "the directory is not there");
+    set(&mut world, &[DiskTemplate::Drbd]);
+    cluster(&mut world, |c| c.volume_group_name = None);
+    assert_eq!(space(&world), none, "there is no volume group");
+    cluster(&mut world, |c| c.volume_group_name = Some("xenvg".into()));
+    assert_eq!(space(&world), vec![Cell::NO_DATA; 2], "not on this node");
+    for view in world.seen.values_mut() {
+        let report = &mut Arc::make_mut(view).report;
+        report.volume_groups = [("xenvg".to_owned(), (5000, 2000))].into();
+        report.spindles = [("xenvg".to_owned(), (4, 3))].into();
+    }
+    assert_eq!(space(&world), [Cell::new(5000), Cell::new(2000)]);
+    let spindles =
+        |world: &World| cells(world, Resource::Node, &["sptotal", "spfree"], &["node1"]).remove(0);
+    assert_eq!(spindles(&world), none, "only exclusive storage counts them");
+    cluster(&mut world, |c| {
+        c.ndparams.insert("exclusive_storage".into(), true.into());
+    });
+    assert_eq!(spindles(&world), [Cell::new(4), Cell::new(3)]);
 }
 
 /// Ganeti's recorded answers about this cluster.

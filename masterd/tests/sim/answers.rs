@@ -4,8 +4,8 @@ use super::world::World;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{
-    Answer, ConsoleInfo, ExportAnswer, ExtReport, IpReport, OsReport, Question, ResolvedName, StorageUnit,
-    VerifyReport,
+    Answer, ConsoleInfo, ExportAnswer, ExtReport, IpReport, OsReport, Question, ResolvedName,
+    StorageUnit, VerifyReport,
 };
 
 /// The OS that every machine has.
@@ -104,7 +104,7 @@ impl World {
                     size,
                     used: size - free,
                     free,
-                    allocatable: true,
+                    allocatable: !machine.not_allocatable.contains(name),
                 };
                 Answer::Storage(names.iter().map(unit).collect())
             }

@@ -88,6 +88,10 @@ pub struct Machine {
     pub crypto: super::crypto::Equipment,
     /// The master IP with its device, where it is here.
     pub addresses: BTreeMap<IpAddr, String>,
+    /// Physical volumes on which nothing new may be put.
+    pub not_allocatable: std::collections::BTreeSet<String>,
+    /// Volume groups that lost a physical volume.
+    pub broken_groups: std::collections::BTreeSet<String>,
     /// Has forgotten the cluster.
     pub left: bool,
 }
@@ -301,9 +305,19 @@ impl World {
                 Ok(Outcome::default())
             }
             Action::Hooks { .. }
-            | Action::Delay { .. }
-            | Action::StorageModify { .. }
-            | Action::StorageRepair { .. } => Ok(Outcome::default()),
+            | Action::Delay { .. } => Ok(Outcome::default()),
+            Action::StorageModify { name, changes, .. } => {
+                let full = &mut self.machine(node)?.not_allocatable;
+                match changes["allocatable"].as_bool() {
+                    Some(true) => full.remove(name),
+                    _ => full.insert(name.clone()),
+                };
+                Ok(Outcome::default())
+            }
+            Action::StorageRepair { name, .. } => {
+                self.machine(node)?.broken_groups.remove(name);
+                Ok(Outcome::default())
+            }
             Action::MasterIpUp { address } => {
                 if self.has(address.ip, Some(node)) {
                     return Err(wrong(format!("somebody else has {}", address.ip)));

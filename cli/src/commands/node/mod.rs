@@ -9,8 +9,10 @@ mod list;
 mod list_storage;
 mod migrate;
 mod modify;
+mod modify_storage;
 mod powercycle;
 mod remove;
+mod repair_storage;
 mod tags;
 mod token;
 mod volumes;
@@ -30,9 +32,11 @@ pub const VERBS: &[Entry] = &[
     entry::<tags::ListTags>(),
     entry::<migrate::Migrate>(),
     entry::<modify::Modify>(),
+    entry::<modify_storage::ModifyStorage>(),
     entry::<powercycle::Powercycle>(),
     entry::<remove::Remove>(),
     entry::<tags::RemoveTags>(),
+    entry::<repair_storage::RepairStorage>(),
     entry::<token::Token>(),
     entry::<volumes::Volumes>(),
 ];

@@ -307,7 +307,7 @@ mod tests {
         InstanceMigrate {
             copy_disks: true,
             target_node: Some("node2".into()),
-            ..InstanceMigrate::new("web".into())
+            ..InstanceMigrate::new("web")
         }
     }
 

@@ -3,10 +3,12 @@
 mod add;
 mod evacuate;
 mod migrate;
+mod modify_storage;
 mod moves;
 pub mod pool;
 mod powercycle;
 mod remove;
+mod repair_storage;
 pub mod rows;
 mod set_params;
 mod settings;
@@ -14,7 +16,7 @@ mod storage;
 mod volumes;
 
 use crate::config::Config;
-use roost_proto::error::Result;
+use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 
 /// The nodes of these names, in their order and each once; every node, by name, if there are none.
@@ -32,4 +34,22 @@ pub fn named(config: &Config, names: &[String]) -> Result<Vec<NodeId>> {
         found.extend(all.into_iter().map(|node| node.uuid));
     }
     Ok(found)
+}
+
+/// The node whose storage is to change. It must be in use.
+fn storage_node(config: &Config, name: &str) -> Result<NodeId> {
+    let node = config.node(name)?;
+    if node.offline {
+        return Err(Error::wrong_state(format!(
+            "Node {} is marked offline: its storage cannot be reached",
+            node.name
+        )));
+    }
+    Ok(node.uuid)
+}
+
+/// The name of a storage unit, which must be given.
+fn named_unit(name: Option<&str>) -> Result<&str> {
+    name.filter(|name| !name.is_empty())
+        .ok_or_else(|| Error::wrong_input("Which storage unit? Its name is missing"))
 }

@@ -7,7 +7,7 @@ use crate::jobs::plan::Plan;
 use crate::ops::{Context, Operate, locking, node};
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Answer, Question};
+use roost_proto::node::{Answer, Question, VolumeReport};
 use roost_proto::objects::{Disk, LogicalId};
 use roost_proto::opcodes::NodeQueryvols;
 use roost_proto::query::fields::NodeVolumeField as F;
@@ -48,11 +48,11 @@ impl Operate for NodeQueryvols {
             };
             let mut volumes: Vec<_> = volumes.iter().collect();
             volumes.sort_by(|a, b| a.device.cmp(&b.device));
-            for volume in volumes {
+            for (volume, device) in volumes.iter().flat_map(|v| parts(v).map(move |at| (v, at))) {
                 let owner = owners.get(&(*id, volume.vg.as_str(), volume.name.as_str()));
                 let row = fields.iter().map(|field| match field {
                     F::Node => json!(name),
-                    F::Phys => json!(volume.device),
+                    F::Phys => json!(device),
                     F::VolumeGroup => json!(volume.vg),
                     F::Name => json!(volume.name),
                     F::Size => json!(volume.size),
@@ -63,6 +63,22 @@ impl Operate for NodeQueryvols {
         }
         Ok(Plan { result: result.into(), ..cx.start_plan() })
     }
+}
+
+/// The physical volumes it lies on, each once: there is a row for each. A thin volume lies on none
+/// of its own and is itself told.
+fn parts(volume: &VolumeReport) -> impl Iterator<Item = &str> {
+    let mut all: Vec<&str> = Vec::new();
+    for part in volume.devices.split(',').filter(|part| !part.is_empty()) {
+        let device = part.rsplit_once('(').map_or(part, |(device, _)| device);
+        if !all.contains(&device) {
+            all.push(device);
+        }
+    }
+    if all.is_empty() {
+        all.push(&volume.device);
+    }
+    all.into_iter()
 }
 
 /// Instances by node, volume group and volume.
@@ -100,7 +116,6 @@ mod tests {
     use crate::ops::testing::Site;
     use roost_proto::choices::DiskTemplate;
     use roost_proto::error::Error;
-    use roost_proto::node::VolumeReport;
 
     fn op(fields: &[&str]) -> NodeQueryvols {
         NodeQueryvols::new(fields.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>())
@@ -122,6 +137,7 @@ mod tests {
             vg: "xenvg".into(),
             name: name.into(),
             size: 1024,
+            devices: if name == "lv0" { "/dev/sda(0),/dev/sdb(0),/dev/sda(9)" } else { "" }.into(),
             ..VolumeReport::default()
         };
         let volumes = vec![volume("swap"), volume("lv0")];
@@ -132,7 +148,8 @@ mod tests {
         assert_eq!(
             plan.result,
             json!([
-                ["node1", "/dev/xenvg/lv0", "xenvg", "lv0", 1024, "web"],
+                ["node1", "/dev/sda", "xenvg", "lv0", 1024, "web"],
+                ["node1", "/dev/sdb", "xenvg", "lv0", 1024, "web"],
                 ["node1", "/dev/xenvg/swap", "xenvg", "swap", 1024, "-"],
             ])
         );
