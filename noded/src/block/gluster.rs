@@ -207,7 +207,19 @@ impl BlockDevice for GlusterDisk {
     }
 
     async fn remove(&self, work: &Work) -> Result<()> {
-        self.mounted().await?.remove(work).await
+        match self.mounted().await {
+            Ok(file) => file.remove(work).await,
+            // It was made through a mount, and a mount stays: without one nothing was made.
+            Err(error) if work.undo => {
+                let (name, volume) = (&self.name, self.volume.source());
+                work.reporter.message(format!(
+                    "Nothing to remove of '{name}': the Gluster volume '{volume}' is not here ({})",
+                    error.message
+                ));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn wipe(&self, work: &Work) -> Result<()> {

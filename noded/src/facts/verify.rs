@@ -56,6 +56,8 @@ pub async fn verify(
             hypervisors: problems,
             storage: storage
                 .into_iter()
+                // A Gluster volume is mounted when a disk needs it.
+                .filter(|dir| !is_gluster(&paths, dir) || paths.absolute(dir).is_dir())
                 .filter_map(|dir| probe(&paths.absolute(&dir)).err().map(|why| (dir, why)))
                 .collect(),
             missing_bridges: missing_bridges(bridges),
@@ -71,6 +73,10 @@ pub async fn verify(
         })
     })
     .await
+}
+
+fn is_gluster(paths: &Paths, dir: &str) -> bool {
+    ssconf::read(paths, "gluster_storage_dir").is_some_and(|gluster| gluster == dir)
 }
 
 /// Writes to the directory and reads back: a file system that is full, read-only or gone shows now

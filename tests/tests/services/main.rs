@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(180);
 
 fn add(template: &str, more: &str) -> String {
     format!(
-        "gnt-instance add -t {template} --disk 0:size=128M{more} -o tiny+default -B \
+        "gnt-instance add -t {template} --disk 0:size=1G{more} -o tiny+default -B \
          memory=128M,vcpus=1 --net 0:ip={GUEST} -n node1 web.lab"
     )
 }
@@ -39,13 +39,15 @@ fn fails(c: &Cluster, command: &str) -> String {
 /// A guest lives on one disk: it is installed, migrates while it writes, is grown, restarts with
 /// what it wrote, and leaves nothing.
 fn live(c: &Cluster, add: &str) {
+    // What was changed last has reached all nodes.
+    c.verify();
     c.ok(add);
     let first = guest::wait_for(&c.lab, GUEST, LONG, |a| a.count > 2).unwrap();
     c.ok("gnt-instance migrate -f -n node2 web");
     let moved = guest::wait_for(&c.lab, GUEST, LONG, |a| a.count > first.count + 2).unwrap();
     assert_eq!(moved.boot, first.boot, "it is the same guest");
     c.ok("gnt-instance grow-disk web 0 64M");
-    assert_eq!(c.instance("disk.sizes", "web"), "192");
+    assert_eq!(c.instance("disk.sizes", "web"), "1088");
     c.ok("gnt-instance shutdown --timeout=0 web");
     c.ok("gnt-instance failover -f -n node1 web");
     c.ok("gnt-instance startup web");
@@ -129,6 +131,7 @@ fn a_guest_lives_on_gluster() {
 
     // The volume is not there: that is said, and no file appears below the empty mount point.
     c.ok("gnt-cluster modify -D gluster:host=10.78.0.254,volume=none");
+    c.on("node1", "umount /srv/ganeti/gluster");
     let said = fails(&c, &add("gluster", ""));
     assert!(said.contains("Gluster volume"), "{said}");
     c.verify();
