@@ -4,15 +4,17 @@
 //!   every 30 s, and when events were missed   All    (cures whatever went wrong)
 //!   every 5 s                                 Node   (also the sign of life)
 //!   when a hypervisor tells                   Guest, Gone
+//!   when DRBD tells, and while mirrors sync   Mirrors
 //! ```
 //!
 //! Events of one guest that come close together (a start has several) are told as one.
 
+use crate::block::drbd;
 use crate::facts;
 use crate::host::Host;
 use crate::hypervisor::{Events, GuestEvent};
 use roost_proto::choices::Hypervisor;
-use roost_proto::node::Observation;
+use roost_proto::node::{MirrorReport, Observation};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -33,6 +35,8 @@ pub async fn watch(host: &Host, to: &mpsc::Sender<Observation>) {
     for timer in [&mut all, &mut node] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
+    let mut mirrors = MirrorsTold::default();
+    let mut changes = drbd::mirrors().changes();
     // Whether not all is known to whoever watches.
     let mut stale = true;
     let mut told = Ok(());
@@ -41,6 +45,10 @@ pub async fn watch(host: &Host, to: &mpsc::Sender<Observation>) {
             let saw = look(host).await;
             stale = matches!(saw, Observation::Node { .. });
             told = to.send(saw).await;
+            mirrors = MirrorsTold::default();
+        }
+        if let (Ok(()), Some(saw)) = (&told, mirrors.news(drbd::reports())) {
+            told = to.send(saw).await;
         }
         tokio::select! {
             batch = gathered.next(&mut events) => match batch {
@@ -48,6 +56,12 @@ pub async fn watch(host: &Host, to: &mpsc::Sender<Observation>) {
                 Batch::Missed => stale = true,
                 Batch::Over => return,
             },
+            changed = changes.changed() => {
+                if changed.is_err() { return }
+                // Several lines tell of one change.
+                tokio::time::sleep(DEBOUNCE).await;
+                changes.mark_unchanged();
+            }
             _ = all.tick() => stale = true,
             _ = node.tick() => {
                 // While guests cannot be listed, that is tried again at this pace.
@@ -82,6 +96,23 @@ async fn tell(
         to.send(change).await?;
     }
     Ok(())
+}
+
+/// What was told of mirrors.
+#[derive(Debug, Default)]
+struct MirrorsTold(Option<Vec<MirrorReport>>);
+
+impl MirrorsTold {
+    /// What is to be told now, if something has changed. Machines that never had a mirror tell
+    /// nothing.
+    fn news(&mut self, now: Option<Vec<MirrorReport>>) -> Option<Observation> {
+        let now = now.unwrap_or_default();
+        if self.0.as_ref() == Some(&now) || now.is_empty() && self.0.is_none() {
+            return None;
+        }
+        self.0 = Some(now.clone());
+        Some(Observation::Mirrors { mirrors: now })
+    }
 }
 
 #[derive(Debug)]
@@ -149,6 +180,22 @@ mod tests {
             vcpus: 1,
             cpu_time: 0.0,
         }
+    }
+
+    #[test]
+    fn mirrors_are_told_when_they_change() {
+        let report = |minor| MirrorReport { minor, sync: Default::default() };
+        let mut told = MirrorsTold::default();
+        assert_eq!(told.news(None), None, "no DRBD");
+        assert_eq!(told.news(Some(vec![])), None, "no mirror");
+        let one = vec![report(1)];
+        assert_eq!(
+            told.news(Some(one.clone())),
+            Some(Observation::Mirrors { mirrors: one.clone() })
+        );
+        assert_eq!(told.news(Some(one)), None);
+        assert_eq!(told.news(Some(vec![])), Some(Observation::Mirrors { mirrors: vec![] }));
+        assert_eq!(told.news(None), None);
     }
 
     #[tokio::test]

@@ -28,6 +28,8 @@ const FAMILY_NAME: u16 = 2;
 const REQUEST: u16 = 1;
 /// A kernel that does not know an attribute marked so refuses the whole.
 const MANDATORY: u16 = 1 << 14;
+/// Attributes are inside.
+const NESTED: u16 = 1 << 15;
 /// Attributes of DRBD's messages.
 const REPLY: u16 = 1;
 const CONTEXT: u16 = 2;
@@ -99,7 +101,6 @@ impl Message {
             }
         }
         let mut conf = vec![];
-        put_text(&mut conf, SHARED_SECRET, &self.secret);
         for (name, value) in &self.options {
             let Some((_, tag, kind)) = NET.iter().find(|(known, ..)| known == name) else {
                 continue;
@@ -118,6 +119,7 @@ impl Message {
                 }
             }
         }
+        put_text(&mut conf, SHARED_SECRET, &self.secret);
         if self.discard_my_data {
             put(&mut conf, DISCARD_MY_DATA | MANDATORY, &[1]);
         }
@@ -125,8 +127,8 @@ impl Message {
         // The minor: none is meant.
         let mut all = u32::MAX.to_ne_bytes().to_vec();
         all.extend(flags.to_ne_bytes());
-        put(&mut all, CONTEXT, &context);
-        put(&mut all, NET_CONF, &conf);
+        put(&mut all, CONTEXT | NESTED, &context);
+        put(&mut all, NET_CONF | NESTED, &conf);
         all
     }
 
@@ -316,6 +318,27 @@ mod tests {
         assert_eq!(attribute(conf, 25), Some(&[1][..]));
         let changed = Message { order: Order::NetOptions, ..message() }.body();
         assert_eq!(changed[4..8], SET_DEFAULTS.to_ne_bytes());
+    }
+
+    #[test]
+    fn an_order_is_what_drbdsetup_sends() {
+        // Recorded: `drbdsetup connect resource0 … --protocol=C --shared-secret=abc` of 9.22.
+        let recorded = b"\xff\xff\xff\xff\x00\x00\x00\x00\x3c\x00\x02\x80\x0e\x00\x02\x40\x72\x65\
+            \x73\x6f\x75\x72\x63\x65\x30\x00\x00\x00\x14\x00\x03\x40\x02\x00\x2a\xf8\x0a\x4d\x00\
+            \x01\x00\x00\x00\x00\x00\x00\x00\x00\x14\x00\x04\x40\x02\x00\x2a\xf8\x0a\x4d\x00\
+            \x02\x00\x00\x00\x00\x00\x00\x00\x00\x14\x00\x05\x80\x08\x00\x06\x40\x03\x00\x00\
+            \x00\x08\x00\x01\x40\x61\x62\x63\x00";
+        let sent = Message {
+            context: Context::Addresses {
+                resource: "resource0".into(),
+                local: "10.77.0.1:11000".parse().expect("address"),
+                peer: "10.77.0.2:11000".parse().expect("address"),
+            },
+            options: [("protocol".to_owned(), "C".to_owned())].into(),
+            discard_my_data: false,
+            ..message()
+        };
+        assert_eq!(sent.body(), recorded);
     }
 
     #[test]
