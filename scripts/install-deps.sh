@@ -73,6 +73,10 @@ if [ ${#plain[@]} -gt 0 ]; then
   if [[ " ${plain[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
     systemctl disable --now etcd
   fi
+  # So does tgt; the provider iscsi starts its own.
+  if [[ " ${plain[*]} " == *" tgt "* ]] && [ -d /run/systemd/system ]; then
+    systemctl disable --now tgt
+  fi
 fi
 if [ ${#pair[@]} -gt 0 ]; then
   suite=()

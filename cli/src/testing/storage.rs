@@ -84,6 +84,32 @@ async fn broken_ones_are_told_why() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Those that this house brings along, with what they stand on.
+#[tokio::test]
+async fn the_reference_providers_pass() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: they need root");
+        return;
+    }
+    for (name, needs) in
+        [("loop", "/dev/loop-control"), ("nbd", "/usr/bin/qemu-nbd"), ("iscsi", "/usr/sbin/tgtd")]
+    {
+        if !Path::new(needs).exists() {
+            eprintln!("skipped {name}: there is no {needs}");
+            continue;
+        }
+        let root = tempfile::tempdir().expect("directory");
+        let dir = fixtures().join("../providers");
+        let options = format!("--param dir={} --size 8", root.path().display());
+        let line = format!("gnt-storage check --dir {}/{name} {options} {name}", dir.display());
+        let ran = run_alone(&line).await;
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        assert!(ran.out.contains(" 0 failed, "), "{}", ran.out);
+        assert!(ran.out.contains("PASS snapshot: "), "{}", ran.out);
+        assert_eq!(fs::read_dir(root.path()).expect("volumes").count(), 0, "{name} cleans up");
+    }
+}
+
 #[tokio::test]
 async fn a_provider_must_be_found() {
     let ran = run_alone("gnt-storage check nowhere").await;

@@ -179,16 +179,34 @@ fn network(uri: &str) -> Option<DiskSource> {
     if let Some(rest) = uri.strip_prefix("rbd:") {
         return Some(rbd(rest));
     }
-    if let Some(path) = uri.strip_prefix("nbd:unix:") {
-        let (path, export) = path.split_once(":exportname=").unwrap_or((path, ""));
-        let xml = el("source")
-            .attr("protocol", "nbd")
-            .attr_if("name", Some(export).filter(|name| !name.is_empty()))
-            .child(el("host").attr("transport", "unix").attr("socket", path));
-        return Some(DiskSource { kind: "network", xml });
+    if let Some(rest) = uri.strip_prefix("nbd:").filter(|rest| !rest.starts_with("//")) {
+        return nbd(rest);
+    }
+    if let Some(rest) = uri.strip_prefix("nbd+unix:///") {
+        let (export, query) = rest.split_once('?')?;
+        return Some(nbd_socket(query.strip_prefix("socket=")?, export));
     }
     let (scheme, rest) = uri.split_once("://")?;
     url(scheme, rest)
+}
+
+/// `unix:/socket` or `host:port`, and `:exportname=…`: QEMU's older notation.
+fn nbd(rest: &str) -> Option<DiskSource> {
+    let (place, export) = rest.split_once(":exportname=").unwrap_or((rest, ""));
+    if let Some(socket) = place.strip_prefix("unix:") {
+        return Some(nbd_socket(socket, export));
+    }
+    let (host, port) = place.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    url("nbd", &format!("{host}:{port}/{export}"))
+}
+
+fn nbd_socket(socket: &str, export: &str) -> DiskSource {
+    let xml = el("source")
+        .attr("protocol", "nbd")
+        .attr_if("name", Some(export).filter(|name| !name.is_empty()))
+        .child(el("host").attr("transport", "unix").attr("socket", socket));
+    DiskSource { kind: "network", xml }
 }
 
 /// `pool/image` and options `:id=…:conf=…:mon_host=a;b`, as QEMU writes them.
@@ -216,6 +234,10 @@ fn url(scheme: &str, rest: &str) -> Option<DiskSource> {
     };
     let known = ["http", "https", "ftp", "ftps", "tftp", "gluster", "nbd", "iscsi"];
     let protocol = known.into_iter().find(|known| *known == protocol)?;
+    // Settings and passwords would not reach QEMU: better refused than forgotten.
+    if matches!(protocol, "nbd" | "iscsi") && rest.contains(['?', '@']) {
+        return None;
+    }
     let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => (host, Some(port.to_owned())),
@@ -236,7 +258,9 @@ fn url(scheme: &str, rest: &str) -> Option<DiskSource> {
         .attr("name", host.trim_matches(['[', ']']))
         .attr_if("port", port)
         .attr_if("transport", transport);
-    let xml = el("source").attr("protocol", protocol).attr("name", name).child(host);
+    // An NBD server has one export without a name.
+    let name = Some(name).filter(|name| protocol != "nbd" || !name.is_empty());
+    let xml = el("source").attr("protocol", protocol).attr_if("name", name).child(host);
     Some(DiskSource { kind: "network", xml })
 }
 
@@ -268,6 +292,29 @@ mod tests {
             "<source protocol=\"nbd\" name=\"d0\">\n  \
              <host transport=\"unix\" socket=\"/run/x.sock\"/>\n</source>"
         );
-        assert!(network("magic://x").is_none());
+        assert_eq!(
+            xml("nbd:unix:/run/x.sock"),
+            "<source protocol=\"nbd\">\n  \
+             <host transport=\"unix\" socket=\"/run/x.sock\"/>\n</source>"
+        );
+        assert_eq!(xml("nbd+unix:///d0?socket=/run/x"), xml("nbd:unix:/run/x:exportname=d0"));
+        assert_eq!(
+            xml("nbd://10.0.0.5:10809/d0"),
+            "<source protocol=\"nbd\" name=\"d0\">\n  \
+             <host name=\"10.0.0.5\" port=\"10809\"/>\n</source>"
+        );
+        assert_eq!(xml("nbd:10.0.0.5:10809:exportname=d0"), xml("nbd://10.0.0.5:10809/d0"));
+        assert_eq!(
+            xml("nbd://[fd00::5]:10809"),
+            "<source protocol=\"nbd\">\n  <host name=\"fd00::5\" port=\"10809\"/>\n</source>"
+        );
+        assert_eq!(
+            xml("iscsi://10.0.0.5:3260/iqn.2026-11.org.example:d0/1"),
+            "<source protocol=\"iscsi\" name=\"iqn.2026-11.org.example:d0/1\">\n  \
+             <host name=\"10.0.0.5\" port=\"3260\"/>\n</source>"
+        );
+        for unknown in ["magic://x", "iscsi://user%secret@h/iqn/1", "nbd://h/x?tls", "nbd:h", "x"] {
+            assert!(network(unknown).is_none(), "{unknown}");
+        }
     }
 }
