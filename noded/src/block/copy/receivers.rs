@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 const FORGOTTEN: f64 = 7.0 * 24.0 * 3600.0;
 
 /// Where what arrives goes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Awaited {
     /// Into disks, in order.
@@ -117,10 +117,14 @@ impl Receivers {
     }
 
     /// Awaits it. Whatever else was awaited about the same is not any more; awaited already with
-    /// this token, it stays as it is.
+    /// this token, it stays as far as it is.
     pub fn allow(&self, token: &str, about: &str, awaited: Awaited) -> Result<()> {
         let known = self.lock().get(token).cloned();
-        if known.is_some_and(|entry| entry.record().about == about) {
+        let same = |entry: Arc<Entry>| {
+            let record = entry.record();
+            record.about == about && record.awaited == awaited
+        };
+        if known.is_some_and(same) {
             return Ok(());
         }
         self.end(about);
