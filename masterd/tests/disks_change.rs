@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "each test program uses another part of it")]
 mod sim;
 
+use roost_masterd::config::{Change, Config, Object};
 use roost_proto::job::JobStatus;
 use roost_proto::node::Action;
 use serde_json::{Value, json};
@@ -33,8 +34,9 @@ fn create(template: &str, start: bool) -> Step {
         Some(provider) => json!({"size": size, "provider": provider}),
         None => json!({"size": size}),
     };
+    let disks = if template == "diskless" { vec![] } else { vec![disk(1024), disk(2048)] };
     let mut fields = json!({
-        "mode": "create", "disk_template": template, "disks": [disk(1024), disk(2048)],
+        "mode": "create", "disk_template": template, "disks": disks,
         "nics": [{"link": "br0", "mode": "bridged"}], "os_type": OS, "pnode": "node1",
         "start": start,
     });
@@ -67,6 +69,31 @@ fn web_to_node2(world: &mut World) {
     let copied = world.named("node1").files.clone();
     world.named("node2").files.extend(copied);
     world.teleport(WEB, "node1", "node2");
+}
+
+/// Two disks, of which the second has a name.
+fn named(template: &str, start: bool) -> Vec<Step> {
+    let name = modify(json!({"disks": [["modify", 1, {"name": "data"}]]}));
+    vec![create(template, start), Do(name)]
+}
+
+fn detach_it() -> Step {
+    Do(modify(json!({"disks": [["detach", "data", {}]]})))
+}
+
+fn attach_it() -> Value {
+    modify(json!({"disks": [["attach", -1, {"name": "data"}]]}))
+}
+
+/// The power of node2, which has the mirrors, has failed and the administrator said so.
+fn node2_dies(world: &mut World) {
+    world.kill("node2");
+}
+
+fn node2_offline(config: &Config) -> Vec<Change> {
+    let mut node = (**config.node("node2").expect("a node")).clone();
+    node.offline = true;
+    vec![Change::Update(Object::Node(Box::new(node)))]
 }
 
 macro_rules! scenarios {
@@ -126,4 +153,50 @@ scenarios! {
     #[disturbed]
     migrate_with_files_cleanup: with(up("file"), Step::World(web_to_node2)) =>
         instance("MIGRATE", json!({"cleanup": true}));
+
+    plain_to_drbd: down("plain") =>
+        modify(json!({"disk_template": "drbd", "remote_node": "node2"}));
+    plain_to_drbd_anywhere: down("plain") =>
+        modify(json!({"disk_template": "drbd", "iallocator": "hail", "wait_for_sync": false}));
+    drbd_to_plain: down("drbd") => modify(json!({"disk_template": "plain"}));
+    #[disturbed]
+    drbd_to_plain_alone:
+        with(with(down("drbd"), Step::World(node2_dies)), Step::Config(node2_offline)) =>
+        modify(json!({"disk_template": "plain"}));
+    plain_to_file: down("plain") => modify(json!({"disk_template": "file"}));
+    file_to_plain: down("file") => modify(json!({"disk_template": "plain"}));
+    file_to_sharedfile: down("file") => modify(json!({"disk_template": "sharedfile"}));
+    sharedfile_to_rbd: down("sharedfile") => modify(json!({"disk_template": "rbd"}));
+    file_to_ext: down("file") =>
+        modify(json!({"disk_template": "ext", "ext_params": {"provider": PROVIDER, "dir": "/x"}}));
+    ext_to_ext: down("ext") =>
+        modify(json!({"disk_template": "ext", "ext_params": {"provider": "other"}}));
+    ext_to_drbd: down("ext") =>
+        modify(json!({"disk_template": "drbd", "remote_node": "node3"}));
+    drbd_to_gluster: down("drbd") => modify(json!({"disk_template": "gluster"}));
+
+    add_plain: down("plain") => modify(json!({"disks": [["add", -1, {"size": 1024}]]}));
+    add_plain_hot: up("plain") => modify(json!({"disks": [["add", 0, {"size": 1024}]]}));
+    add_drbd: down("drbd") => modify(json!({"disks": [["add", -1, {"size": 1024}]]}));
+    add_drbd_hot: up("drbd") => modify(json!({"disks": [["add", -1, {"size": 1024}]]}));
+    add_ext_hot: up("ext") =>
+        modify(json!({"disks": [["add", -1, {"size": 1024, "provider": PROVIDER}]]}));
+    add_first_drbd: down("diskless") => modify(json!({
+        "disks": [["add", -1, {"size": 1024, "dev_type": "drbd"}]], "remote_node": "node2",
+    }));
+    remove_drbd: down("drbd") => modify(json!({"disks": [["remove", 0, {}]]}));
+    remove_drbd_hot: up("drbd") => modify(json!({"disks": [["remove", 1, {}]]}));
+    remove_ext_hot: up("ext") => modify(json!({"disks": [["remove", 0, {}]]}));
+    modify_ext: down("ext") => modify(json!({"disks": [["modify", 0, {"dir": "/y"}]]}));
+    detach_file: down("file") => modify(json!({"disks": [["detach", 0, {}]]}));
+    detach_file_hot: up("file") => modify(json!({"disks": [["detach", 0, {}]]}));
+    detach_drbd_hot: up("drbd") => modify(json!({"disks": [["detach", 1, {}]]}));
+    attach_file: with(named("file", false), detach_it()) => attach_it();
+    attach_file_hot: with(named("file", true), detach_it()) => attach_it();
+    attach_drbd: with(named("drbd", false), detach_it()) => attach_it();
+    attach_drbd_hot: with(named("drbd", true), detach_it()) => attach_it();
+
+    move_plain: up("plain") => instance("MOVE", json!({"target_node": "node2"}));
+    move_plain_stopped: down("plain") =>
+        instance("MOVE", json!({"target_node": "node3", "compress": "gzip"}));
 }

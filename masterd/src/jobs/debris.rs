@@ -50,10 +50,16 @@ fn leftover(config: &Config, node: NodeId, action: &Action) -> Option<Action> {
         }
         Action::MigrateFinish { guest, success: false, .. } => unless(here(guest.uuid).is_some()),
         Action::DisksShutdown { instance, disks } => {
-            let mirrors = disks.iter().filter_map(|disk| config.disks.get(&disk.uuid));
-            let mirrored = mirrors.into_iter().any(|disk| disk.nodes.contains(&node));
-            let active = config.instances.get(&instance.uuid).is_some_and(|i| i.disks_active);
-            unless(active && (mirrored || here(instance.uuid).is_some()))
+            let owner = config.instances.get(&instance.uuid).filter(|i| i.disks_active);
+            let is_here = |disk: &Disk| {
+                let mirrored = config.disks.get(&disk.uuid).is_some_and(|d| d.nodes.contains(&node));
+                mirrored || here(instance.uuid).is_some()
+            };
+            let wanted =
+                |disk: &&Disk| owner.is_some_and(|i| i.disks.contains(&disk.uuid)) && is_here(disk);
+            let disks: Vec<Disk> = disks.iter().filter(|d| !wanted(d)).cloned().collect();
+            let instance = instance.clone();
+            (!disks.is_empty()).then_some(Action::DisksShutdown { instance, disks })
         }
         Action::DisksClose { instance, .. } => {
             unless(here(instance.uuid).is_some_and(|i| i.disks_active))

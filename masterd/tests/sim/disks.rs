@@ -146,6 +146,12 @@ impl World {
             let (files, name) = self.files(node, leaf)?;
             if files.get(&name).is_some_and(|data| data.disk == leaf.uuid) {
                 files.remove(&name);
+                // A volume without meta data is no mirror's side any more.
+                let data = name.strip_suffix("_meta").map(|name| format!("{name}_data"));
+                if let Some(data) = data.and_then(|name| files.get_mut(&name)) {
+                    (data.good, data.outdated) = (true, false);
+                    data.generations.clear();
+                }
             }
         }
         Ok(())

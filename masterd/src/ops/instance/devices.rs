@@ -2,12 +2,11 @@
 
 use crate::config::Config;
 use crate::ops::Context;
-use roost_proto::choices::{DiskTemplate, FileDriver, NicMode};
+use roost_proto::choices::{DiskTemplate, NicMode};
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::{DiskId, NodeId};
 use roost_proto::names::InstanceName;
-use roost_proto::objects::{Disk, LogicalId, Nic};
-use roost_proto::opcodes::{DiskSpec, NicSpec};
+use roost_proto::objects::Nic;
+use roost_proto::opcodes::NicSpec;
 use roost_proto::params::{ParamMap, fill, nic};
 use std::net::IpAddr;
 
@@ -43,91 +42,6 @@ pub fn file_directory(
         directory = format!("{directory}/{sub}");
     }
     Ok(format!("{directory}/{instance}"))
-}
-
-/// A new disk. Which templates can be made grows with the drivers that nodes have.
-pub fn new_disk(
-    cx: &mut Context<'_, '_>,
-    template: DiskTemplate,
-    spec: &DiskSpec,
-    index: usize,
-    node: NodeId,
-    directory: &str,
-    driver: FileDriver,
-) -> Result<Disk> {
-    let size = spec
-        .size
-        .filter(|size| *size > 0)
-        .ok_or_else(|| Error::wrong_input(format!("Missing size of disk/{index}")))?;
-    if spec.adopt.is_some() {
-        return Err(Error::wrong_input(format!(
-            "Disk adoption is not possible with the disk template '{template}'"
-        )));
-    }
-    let id = cx.uuid();
-    let (nodes, mark) = match template {
-        DiskTemplate::File => (vec![node], "file"),
-        DiskTemplate::SharedFile => (vec![], "sharedfile"),
-        other => {
-            return Err(Error::wrong_input(format!(
-                "Disks of template '{other}' can't be made by this version; it can make: file, \
-                 sharedfile"
-            )));
-        }
-    };
-    let file = cx.uuid();
-    let path = format!("{directory}/{file}.{mark}.disk{index}");
-    let mut params = ParamMap::new();
-    for (key, value) in &spec.extra {
-        match (key.as_str(), value.as_str()) {
-            ("format", Some("raw" | "qcow2")) => {
-                params.insert(key.clone(), value.clone());
-            }
-            ("format", _) => {
-                return Err(Error::wrong_input(format!(
-                    "Invalid format {value} of disk/{index}: raw or qcow2"
-                )));
-            }
-            _ => {
-                return Err(Error::wrong_input(format!(
-                    "Unknown setting '{key}' of disk/{index}: the template '{template}' has: \
-                     format"
-                )));
-            }
-        }
-    }
-    for (given, what) in [
-        (spec.vg.is_some(), "vg"),
-        (spec.metavg.is_some(), "metavg"),
-        (spec.provider.is_some(), "provider"),
-        (spec.access.is_some(), "access"),
-        (spec.spindles.is_some(), "spindles"),
-    ] {
-        if given {
-            return Err(Error::wrong_input(format!(
-                "Setting '{what}' of disk/{index} does not fit the disk template '{template}'"
-            )));
-        }
-    }
-    Ok(Disk {
-        uuid: DiskId(id),
-        dev_type: template,
-        logical_id: LogicalId::Pair(driver.as_str().into(), path),
-        children: vec![],
-        nodes,
-        iv_name: format!("disk/{index}"),
-        size,
-        mode: spec.mode.unwrap_or_default(),
-        name: spec.name.clone().filter(|name| name != NONE),
-        spindles: None,
-        params,
-        addresses: Default::default(),
-        forthcoming: None,
-        ctime: 0.0,
-        mtime: 0.0,
-        serial_no: 1,
-        extra: ParamMap::new(),
-    })
 }
 
 /// A new network card.

@@ -2,6 +2,7 @@
 
 mod check;
 mod console;
+mod convert;
 mod create;
 mod create_nodes;
 mod devices;
@@ -21,6 +22,7 @@ mod rename;
 mod repair_mirror;
 mod replace_disks;
 mod set_devices;
+mod set_disks;
 mod set_params;
 mod shutdown;
 mod startup;

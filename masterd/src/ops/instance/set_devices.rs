@@ -1,20 +1,21 @@
-//! Changing the disks and network cards of an instance.
+//! Changing the disks and network cards of an instance. Disks are in [`super::set_disks`].
 //!
 //! New devices are made, and plugged into a running guest, before the pivot; devices that go are
 //! unplugged before it and destroyed after it.
 
 use super::check;
 use super::devices;
+use super::set_disks;
 use super::set_params::Changes;
-use crate::config::{Change, Config, Object, ObjectKey};
-use crate::jobs::plan::{OnFailure, Step, Task};
+use crate::config::{Change, Config, Object};
+use crate::jobs::plan::{Step, Task};
 use crate::ops::Context;
-use crate::ops::guest::{filled_disks, guest_nic, guest_with, instance_ref};
-use roost_proto::choices::{DeviceAction, DiskTemplate, FileDriver};
+use crate::ops::guest::{guest_nic, guest_with};
+use roost_proto::choices::DeviceAction;
 use roost_proto::error::{Error, Result};
-use roost_proto::node::{Action, DiskRole, GuestSpec};
+use roost_proto::node::{Action, GuestSpec};
 use roost_proto::objects::{Disk, Instance, Nic};
-use roost_proto::opcodes::{DeviceRef, DiskSpec, InstanceSetParams, MAX_DISKS, MAX_NICS, NicSpec};
+use roost_proto::opcodes::{DeviceRef, InstanceSetParams, MAX_NICS, NicSpec};
 use roost_proto::params::{ParamMap, fill};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -60,19 +61,7 @@ pub fn plan(
         ..DevicePlan::default()
     };
     for change in &op.disks {
-        match change.action {
-            DeviceAction::Add => {
-                add_disk(cx, op, new, &change.device, &change.spec, hotplug, &mut plan)?
-            }
-            DeviceAction::Remove => remove_disk(cx, new, &change.device, hotplug, &mut plan)?,
-            DeviceAction::Modify => modify_disk(new, &change.device, &change.spec, &mut plan)?,
-            DeviceAction::Attach | DeviceAction::Detach => {
-                return Err(Error::wrong_input(format!(
-                    "Disks can't be changed by '{}' in this version",
-                    change.action
-                )));
-            }
-        }
+        set_disks::change(cx, op, new, change, hotplug, &mut plan)?;
     }
     let nic_bridges = !op.nics.is_empty();
     for change in &op.nics {
@@ -109,14 +98,14 @@ pub fn plan(
 }
 
 /// One update a disk: the last.
-fn note_update(changes: &mut Vec<Change>, disk: Disk) {
+pub fn note_update(changes: &mut Vec<Change>, disk: Disk) {
     changes
         .retain(|change| !matches!(change, Change::Update(Object::Disk(d)) if d.uuid == disk.uuid));
     changes.push(Change::Update(Object::Disk(Box::new(disk))));
 }
 
 /// The place of an existing device.
-fn find<'d, T: 'd>(
+pub fn find<'d, T: 'd>(
     kind: &str,
     all: &'d [T],
     wanted: &DeviceRef,
@@ -130,12 +119,6 @@ fn find<'d, T: 'd>(
     found.ok_or_else(|| Error::unknown(format!("There is no {kind} '{wanted}'")))
 }
 
-fn find_disk(all: &[Disk], wanted: &DeviceRef) -> Result<usize> {
-    find("disk", all, wanted, |d, name| {
-        d.name.as_deref() == Some(name) || d.uuid.to_string() == name
-    })
-}
-
 fn find_nic(all: &[Nic], wanted: &DeviceRef) -> Result<usize> {
     find("NIC", all, wanted, |n, name| {
         n.name.as_deref() == Some(name) || n.uuid.to_string() == name
@@ -143,7 +126,7 @@ fn find_nic(all: &[Nic], wanted: &DeviceRef) -> Result<usize> {
 }
 
 /// The place of a new device: at the end unless said otherwise.
-fn new_place(count: usize, limit: usize, wanted: &DeviceRef, kind: &str) -> Result<usize> {
+pub fn new_place(count: usize, limit: usize, wanted: &DeviceRef, kind: &str) -> Result<usize> {
     if count >= limit {
         return Err(Error::wrong_state(format!(
             "An instance has at most {limit} {kind}s, this one has {count}"
@@ -163,158 +146,9 @@ fn new_place(count: usize, limit: usize, wanted: &DeviceRef, kind: &str) -> Resu
     }
 }
 
-fn guest_now(cx: &Context<'_, '_>, new: &Instance, disks: &[Disk]) -> Result<Box<GuestSpec>> {
+/// The instance as its node is told of it, with these disks.
+pub fn guest_now(cx: &Context<'_, '_>, new: &Instance, disks: &[Disk]) -> Result<Box<GuestSpec>> {
     Ok(Box::new(guest_with(cx.config(), new, disks)?))
-}
-
-fn add_disk(
-    cx: &mut Context<'_, '_>,
-    op: &InstanceSetParams,
-    new: &mut Instance,
-    place: &DeviceRef,
-    spec: &DiskSpec,
-    hotplug: bool,
-    plan: &mut DevicePlan,
-) -> Result<()> {
-    let config = cx.config();
-    let place = new_place(plan.all_disks.len(), MAX_DISKS as usize, place, "disk")?;
-    let template = match plan.all_disks.first() {
-        Some(first) => first.dev_type,
-        None => spec
-            .dev_type
-            .filter(|t| *t != DiskTemplate::Diskless)
-            .or_else(|| {
-                let enabled = config.cluster.enabled_disk_templates.iter();
-                enabled.copied().find(|t| *t != DiskTemplate::Diskless)
-            })
-            .ok_or_else(|| Error::wrong_input("Name the template of the disk (dev_type=…)"))?,
-    };
-    if !config.cluster.enabled_disk_templates.contains(&template) {
-        return Err(Error::wrong_input(format!(
-            "Disk template '{template}' is not enabled in cluster"
-        )));
-    }
-    let driver = op.file_driver.unwrap_or(FileDriver::Loop);
-    let subdirectory = op.file_storage_dir.as_deref();
-    let directory = devices::file_directory(config, template, subdirectory, &new.name)?;
-    let node = new.primary_node;
-    let spec = DiskSpec { dev_type: None, ..spec.clone() };
-    let disk = devices::new_disk(cx, template, &spec, place, node, &directory, driver)?;
-    let filled = filled_disks(config, node, std::slice::from_ref(&disk))?;
-    let who = instance_ref(new);
-    let on = |action| Task::on(node, action);
-    let create = Action::DisksCreate { instance: who.clone(), disks: filled.clone() };
-    let remove = Action::DisksRemove { instance: who.clone(), disks: filled.clone() };
-    plan.before.push(Step::new("creating disk", on(create)).undone_by(on(remove)));
-    if config.cluster.prealloc_wipe_disks {
-        let wipe = Action::DisksWipe { instance: who.clone(), disks: filled.clone() };
-        plan.before.push(Step::new("wiping disk", on(wipe)));
-    }
-    let size = disk.size;
-    let mode = disk.mode;
-    plan.disk_changes.push(Change::Add(Object::Disk(Box::new(disk.clone()))));
-    plan.all_disks.insert(place, disk);
-    plan.changes.push((format!("disk/{place}"), json!(format!("add:size={size},mode={mode}"))));
-    if hotplug {
-        let role = DiskRole::Primary;
-        let assemble = Action::DisksAssemble {
-            instance: who.clone(),
-            disks: filled.clone(),
-            role,
-            force: false,
-            ignore_size: false,
-            alone: false,
-        };
-        let shutdown = Action::DisksShutdown { instance: who, disks: filled.clone() };
-        plan.before.push(Step::new("activating disk", on(assemble)).undone_by(on(shutdown)));
-        let mut after = new.clone();
-        after.disks = plan.all_disks.iter().map(|d| d.uuid).collect();
-        let guest = guest_now(cx, &after, &plan.all_disks)?;
-        let disk = filled[0].clone();
-        let plug = Action::DiskPlug { guest: guest.clone(), disk: disk.clone() };
-        let unplug = Action::DiskUnplug { guest, disk };
-        plan.before.push(
-            Step::new("hotplugging disk", on(plug))
-                .saying("Trying to hotplug device...")
-                .undone_by(on(unplug)),
-        );
-        plan.changes.push((format!("disk/{place}"), json!("hotplug:done")));
-    }
-    Ok(())
-}
-
-fn remove_disk(
-    cx: &mut Context<'_, '_>,
-    new: &mut Instance,
-    wanted: &DeviceRef,
-    hotplug: bool,
-    plan: &mut DevicePlan,
-) -> Result<()> {
-    let config = cx.config();
-    let place = find_disk(&plan.all_disks, wanted)?;
-    let node = new.primary_node;
-    let guest = guest_now(cx, new, &plan.all_disks)?;
-    let disk = plan.all_disks.remove(place);
-    let filled = filled_disks(config, node, std::slice::from_ref(&disk))?;
-    let on = |action| Task::on(node, action);
-    let running = cx.runs_on(new, node).unwrap_or(false);
-    if running && !hotplug {
-        return Err(Error::wrong_state(format!(
-            "Instance {} is running and disk/{place} can't be unplugged from it; shut it down first",
-            new.name
-        )));
-    }
-    if hotplug {
-        let unplug = Action::DiskUnplug { guest: guest.clone(), disk: filled[0].clone() };
-        let plug = Action::DiskPlug { guest, disk: filled[0].clone() };
-        plan.before.push(
-            Step::new("unplugging disk", on(unplug))
-                .saying("Trying to hotplug device...")
-                .undone_by(on(plug)),
-        );
-    }
-    plan.changes.push((format!("disk/{place}"), json!("remove")));
-    if hotplug {
-        plan.changes.push((format!("disk/{place}"), json!("hotplug:done")));
-    }
-    plan.removals.push(Change::Remove(ObjectKey::Disk(disk.uuid)));
-    let who = instance_ref(new);
-    let shutdown = Action::DisksShutdown { instance: who.clone(), disks: filled.clone() };
-    let warn = OnFailure::Warn;
-    plan.after.push(Step::new("deactivating disk", on(shutdown)).on_failure(warn));
-    let remove = Action::DisksRemove { instance: who, disks: filled };
-    plan.after.push(Step::new("removing disk", on(remove)).on_failure(OnFailure::Debris));
-    Ok(())
-}
-
-fn modify_disk(
-    _new: &Instance,
-    wanted: &DeviceRef,
-    spec: &DiskSpec,
-    plan: &mut DevicePlan,
-) -> Result<()> {
-    let place = find_disk(&plan.all_disks, wanted)?;
-    let disk = &mut plan.all_disks[place];
-    if spec.size.is_some() {
-        return Err(Error::wrong_input("Disk size change not possible, use grow-disk"));
-    }
-    let allowed = DiskSpec { mode: spec.mode, name: spec.name.clone(), ..DiskSpec::default() };
-    if *spec != allowed {
-        return Err(Error::wrong_input(format!(
-            "Only mode and name of disk/{place} can be changed"
-        )));
-    }
-    if let Some(mode) = spec.mode {
-        disk.mode = mode;
-        plan.changes.push((format!("disk.mode/{place}"), json!(mode)));
-    }
-    if let Some(name) = &spec.name {
-        disk.name = Some(name.clone()).filter(|name| name != "none");
-        plan.changes.push((format!("disk.name/{place}"), json!(disk.name)));
-    }
-    let disk = disk.clone();
-    note_update(&mut plan.disk_changes, disk);
-    Ok(())
 }
 
 fn add_nic(

@@ -4,11 +4,13 @@
 //!   make new disks, plug them and new cards in │ what it says │ unplug and remove the rest
 //! ```
 //!
-//! Disks and cards are in [`super::set_devices`].
+//! Cards are in [`super::set_devices`], disks in [`super::set_disks`], their conversion to another
+//! template in [`super::convert`].
 
 use super::check;
+use super::convert;
 use super::create::check_os;
-use super::set_devices;
+use super::{set_devices, set_disks};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{Plan, Step, Task};
@@ -32,6 +34,10 @@ impl Operate for InstanceSetParams {
         if let Some(name) = new_primary(self) {
             check::lock_nodes(&mut locks, config, &[config.node(name)?.uuid]);
         }
+        if let Some(node) = set_disks::named_secondary(self, config)? {
+            check::lock_nodes(&mut locks, config, &[node]);
+        }
+        convert::add_locks(self, config, &mut locks)?;
         Ok(locks)
     }
 
@@ -39,7 +45,7 @@ impl Operate for InstanceSetParams {
         let instance = config.instance(&self.instance_name)?;
         let node = config.node_by_id(instance.primary_node)?;
         if node.offline {
-            return Ok(vec![]);
+            return convert::questions(self, config);
         }
         let node = node.uuid;
         let mut questions = vec![(node, Question::Node), (node, Question::Guests)];
@@ -56,6 +62,8 @@ impl Operate for InstanceSetParams {
         if !bridges.is_empty() {
             questions.push((node, Question::MissingBridges { bridges }));
         }
+        questions.extend(set_disks::questions(self, config)?);
+        questions.extend(convert::questions(self, config)?);
         Ok(questions)
     }
 
@@ -83,6 +91,7 @@ impl Operate for InstanceSetParams {
             cx.warn("Modification will take place without hotplugging.");
         }
         let mut devices = set_devices::plan(cx, self, &mut new, hotplug)?;
+        convert::plan(cx, self, &mut new, &mut devices)?;
         changes.append(&mut devices.changes);
 
         let disks: Vec<_> = devices.all_disks.clone();
@@ -127,13 +136,8 @@ fn new_primary(op: &InstanceSetParams) -> Option<&str> {
     op.pnode_uuid.as_deref().or(op.pnode.as_deref())
 }
 
-/// What comes with the storage drivers.
+/// What this version does not do.
 fn refuse_what_is_missing(op: &InstanceSetParams) -> Result<()> {
-    if let Some(template) = op.disk_template {
-        return Err(Error::wrong_input(format!(
-            "Converting disks to template '{template}' is not available in this version"
-        )));
-    }
     if op.instance_communication.is_some() {
         return Err(Error::wrong_input("Instance communication is not available in this version"));
     }
