@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use roost_tests::guest;
 use roost_tests::lab::{Activity, Error, Hypervisor, Kernel, Lab, Options, wait_until};
 
 /// Everything here runs on a machine that may be busy with much else.
@@ -143,6 +145,39 @@ fn power_and_wires_are_those_of_machines() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
 }
 
+/// `gnt-lab up` is killed while machines boot, at different points.
+#[test]
+#[ignore = "needs the image of user-mode Linux nodes: make uml"]
+#[allow(clippy::disallowed_methods, reason = "the tool itself is under test")]
+fn a_tool_that_was_killed_leaves_a_lab_that_can_be_completed_or_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let options = options("u-killed", &root);
+    let dir = root.path().join("u-killed");
+    let kill_when = |there: &dyn Fn() -> bool| {
+        let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_gnt-lab"))
+            .args(["--name", "u-killed", "up", "--kernel", "uml", "--hypervisor", "fake"])
+            .args(["--nodes", "2", "--disk-size", "512"])
+            .env("ROOST_LAB_DIR", root.path())
+            .spawn()
+            .unwrap();
+        eventually("beginning of the boot", there);
+        tool.kill().unwrap();
+        tool.wait().unwrap();
+    };
+    kill_when(&|| dir.join("nodes/node1/machine.json").exists());
+    kill_when(&|| dir.join("nodes/node2/system.cow").exists());
+    let lab = Lab::up(options.clone()).unwrap();
+    assert_eq!(sh(&lab, "node2", "hostname; vgs --noheadings -o pv_count xenvg"), "node2\n    2");
+    lab.keep();
+    assert!(Lab::down_by_name(&options).unwrap());
+    eventually("end of all processes", || processes(&dir).is_empty());
+
+    kill_when(&|| dir.join("nodes/node2/system.cow").exists());
+    assert!(Lab::down_by_name(&options).unwrap());
+    eventually("end of all processes", || processes(&dir).is_empty());
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
 #[test]
 #[ignore = "needs the image of user-mode Linux nodes: make uml"]
 fn a_cluster_of_machines_has_a_volume_group_and_survives_its_masters_power_cut() {
@@ -156,6 +191,10 @@ fn a_cluster_of_machines_has_a_volume_group_and_survives_its_masters_power_cut()
         daemons.contains(&(daemon.to_owned(), Activity::Running))
     };
     assert!(runs(&lab, "masterd") && runs(&lab, "noded"));
+    lab.freeze("node1", "noded").unwrap();
+    assert!(lab.status()[0].daemons.contains(&("noded".to_owned(), Activity::Frozen)));
+    lab.thaw("node1", "noded").unwrap();
+    assert!(runs(&lab, "noded"));
     lab.kill_daemon("node1", "noded").unwrap();
     assert!(!runs(&lab, "noded"));
     lab.start_daemon("node1", "noded").unwrap();
@@ -257,4 +296,31 @@ fn drbd_mirrors_between_machines_through_power_cuts_and_cut_wires() {
     sh(&lab, "node2", "drbdadm secondary r0");
     sh(&lab, "node1", "drbdadm primary r0");
     assert_eq!(sh(&lab, "node1", sum), written);
+}
+
+/// The whole stack: libvirt and QEMU inside, the guest's disk a volume.
+#[test]
+#[ignore = "needs the image of user-mode Linux nodes and the tiny guest: make uml guest"]
+fn a_guest_on_a_volume_survives_its_nodes_power_cut() {
+    assert!(Path::new("/var/lib/roost/tiny/disk.img").exists(), "run scripts/build-tiny-guest");
+    const GUEST: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 60);
+    let root = tempfile::tempdir().unwrap();
+    let kvm = Options { hypervisor: Hypervisor::Kvm, init: true, ..options("u-guest", &root) };
+    let lab = Lab::up(Options { nodes: 1, ..kvm }).unwrap();
+    // Past all caches: what the guest wrote is on the disk.
+    let add = "gnt-instance add -t plain -H kvm:disk_cache=none --disk 0:size=64M \
+               --ignore-ipolicy -o tiny+default -B memory=128M,vcpus=1 --net 0:ip=10.78.0.60 -n node1 web.lab";
+    sh(&lab, "node1", add);
+    assert_eq!(sh(&lab, "node1", "lvs --noheadings -o lv_active xenvg | xargs"), "active");
+    let first = guest::wait_for(&lab, GUEST, SOON * 2, |a| a.count > 3).unwrap();
+
+    lab.kill("node1").unwrap();
+    lab.start("node1").unwrap();
+    assert_eq!(guest::ask(&lab, GUEST), None);
+    eventually("start of the guest", || {
+        lab.exec("node1", &["gnt-instance", "startup", "web"]).is_ok_and(|out| out.ok())
+    });
+    // It booted from the same disk and finds there what it wrote.
+    let again = guest::wait_for(&lab, GUEST, SOON * 2, |a| a.boot != first.boot).unwrap();
+    assert_eq!((again.name.as_str(), again.boots), ("web.lab", first.boots + 1));
 }
