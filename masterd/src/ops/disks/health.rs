@@ -8,7 +8,7 @@
 //! | behind           | any                     | no: wait until it is equal again            |
 //! | both were written while they did not talk | | no: somebody must say whose data counts     |
 
-use super::active::is_mirror;
+use super::active::{self, is_mirror};
 use super::minors::minor_of;
 use crate::config::Config;
 use crate::ops::Context;
@@ -17,6 +17,8 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::{Answer, BlockState, BlockStatus, Question, SyncStatus};
 use roost_proto::objects::{Disk, Instance};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The stored disks of an instance.
 pub fn stored(config: &Config, instance: &Instance) -> Vec<Disk> {
@@ -78,6 +80,26 @@ pub fn question(config: &Config, instance: &Instance, node: NodeId) -> Result<Op
         disks.into_iter().filter(|d| is_mirror(d) && d.nodes.contains(&node)).collect();
     let disks = filled_disks(config, instance.primary_node, &here)?;
     Ok((!disks.is_empty()).then_some(Question::Blocks { disks }))
+}
+
+/// All disks of instances, asked of every node that has a side of them and is not marked offline: one
+/// question for each node.
+pub fn ask_all<'a>(
+    config: &Config,
+    instances: impl Iterator<Item = &'a Arc<Instance>>,
+) -> Result<Vec<(NodeId, Question)>> {
+    let mut by_node: BTreeMap<NodeId, Vec<Disk>> = BTreeMap::new();
+    for instance in instances {
+        let (primary, disks) = (instance.primary_node, stored(config, instance));
+        for node in active::sides(primary, &disks) {
+            if config.node_by_id(node)?.offline {
+                continue;
+            }
+            let here = active::on_node(config, node, primary, &disks)?;
+            by_node.entry(node).or_default().extend(here);
+        }
+    }
+    Ok(by_node.into_iter().map(|(node, disks)| (node, Question::Blocks { disks })).collect())
 }
 
 /// What a node answered to [`question`]: its mirrors with their state.
@@ -148,9 +170,30 @@ pub fn talks(sync: &SyncStatus) -> bool {
         "TearDown",
         "WFConnection",
         "Connecting",
+        "Unconfigured",
         "",
     ];
     !parted.contains(&sync.connection.as_str())
+}
+
+/// Both sides were written while they did not see each other: neither is what the other one was.
+pub fn have_parted(a: &SyncStatus, b: &SyncStatus) -> bool {
+    if a.split_brain || b.split_brain {
+        return true;
+    }
+    if talks(a) || talks(b) {
+        return false;
+    }
+    // The last bit only says that a primary wrote it last.
+    let known = |sync: &SyncStatus| -> Vec<u64> {
+        let number = |text: &String| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+        sync.generations.iter().filter_map(number).map(|id| id & !1).collect()
+    };
+    let (a, b) = (known(a), known(b));
+    let (Some(mine), Some(theirs)) = (a.first(), b.first()) else { return false };
+    // They were the same once. Otherwise they are strangers.
+    let related = a[1..].iter().any(|id| *id != 0 && b[1..].contains(id));
+    related && !a.contains(theirs) && !b.contains(mine)
 }
 
 /// How two parted sides are brought together again.

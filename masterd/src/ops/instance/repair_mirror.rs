@@ -110,6 +110,9 @@ impl Operate for InstanceRepairMirror {
             plan.after
                 .push(Step::new(format!("using them on {victim_name}"), Task::on(victim, open)));
         }
+        if !used {
+            plan.after.extend(active::shutdown(config, &who, &disks, primary, &[])?);
+        }
         Ok(plan)
     }
 }
@@ -185,8 +188,8 @@ fn parted(
         let how = match (of(&victim), of(&survivor)) {
             _ if !active::is_mirror(&disk) => format!("is of template '{}'", disk.dev_type),
             (None, _) | (_, None) => format!(
-                "is not active on both nodes, so it can't be told; run 'gnt-instance \
-                 activate-disks {}' first",
+                "does not tell on both nodes what it is made of; run 'gnt-instance \
+                 activate-disks {}'",
                 instance.name
             ),
             (Some(a), Some(b)) if have_parted(&a, &b) => {

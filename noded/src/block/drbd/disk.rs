@@ -236,7 +236,7 @@ impl DrbdDisk {
         if !new && read_meta(&path).await?.is_some() {
             return Ok(());
         }
-        let call = plan::create_meta(version.dialect, self.minor, &path);
+        let call = plan::create_meta(version.dialect, &path);
         self.done("make meta data for", call).await.map(drop)
     }
 

@@ -13,6 +13,7 @@ use super::netlink::{Context, Message, Order};
 use super::options::{self, Options};
 use super::show::Configured;
 use super::version::Dialect;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -167,8 +168,8 @@ pub fn setup<A: Into<String>>(arguments: impl IntoIterator<Item = A>) -> Call {
     Call::Run("drbdsetup", arguments.into_iter().map(Into::into).collect())
 }
 
-/// A call of `drbdmeta` about a meta data volume.
-pub fn metadata(dialect: Dialect, minor: u32, meta: &Path, order: &[&str]) -> Call {
+/// A call of `drbdmeta` about a meta data volume. The minor keeps it from what is set up just now.
+pub fn metadata(dialect: Dialect, minor: impl Display, meta: &Path, order: &[&str]) -> Call {
     let format = match dialect {
         Dialect::Eight => "v08",
         Dialect::Nine => "v09",
@@ -199,11 +200,13 @@ pub fn disconnect(
 }
 
 /// Makes empty meta data on a volume.
-pub fn create_meta(dialect: Dialect, minor: u32, meta: &Path) -> Call {
+///
+/// Of no minor: the disk's may be set up, on the storage that this one is to replace.
+pub fn create_meta(dialect: Dialect, meta: &Path) -> Call {
     match dialect {
-        Dialect::Eight => metadata(dialect, minor, meta, &["create-md"]),
+        Dialect::Eight => metadata(dialect, "-", meta, &["create-md"]),
         // For one other side.
-        Dialect::Nine => metadata(dialect, minor, meta, &["create-md", "1"]),
+        Dialect::Nine => metadata(dialect, "-", meta, &["create-md", "1"]),
     }
 }
 

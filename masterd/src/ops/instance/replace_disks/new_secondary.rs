@@ -10,7 +10,7 @@
 //! The primary's data is what counts. The old secondary keeps what it has, marked as not the
 //! newest, until the new one is equal. If it is away it is left alone: its volumes are debris.
 
-use super::sides::{must_be_good, statuses};
+use super::sides::{must_be_good, set_up, statuses};
 use super::{Replacing, headed, heading};
 use crate::config::{Change, Config, Object};
 use crate::jobs::plan::{Leftover, OnFailure, Plan, Step, Task};
@@ -108,7 +108,7 @@ struct Old<'b> {
 impl Old<'_> {
     /// Its mirrors are set up, so they must be parted.
     fn is_up(&self, used: bool) -> bool {
-        let up = |all: &Vec<&BlockStatus>| used || all.iter().any(|s| s.sync.is_some());
+        let up = |all: &Vec<&BlockStatus>| used || all.iter().any(|s| set_up(s).is_some());
         self.away.is_none() && self.statuses.as_ref().is_some_and(up)
     }
 }

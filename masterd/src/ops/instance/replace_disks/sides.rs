@@ -6,8 +6,11 @@ use crate::ops::Context;
 use crate::ops::disks::health;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{BlockState, BlockStatus};
+use roost_proto::node::{BlockState, BlockStatus, SyncStatus};
 use roost_proto::objects::Disk;
+
+/// What a node says of the connection of a mirror that is not set up.
+const UNCONFIGURED: &str = "Unconfigured";
 
 /// How the disks that are meant are on a node, in order. Errors: it did not answer.
 pub fn statuses<'b>(
@@ -32,6 +35,11 @@ pub fn has_storage(status: &BlockStatus) -> bool {
         && status.children.iter().all(|child| child.state != BlockState::Missing)
 }
 
+/// It is set up there: its state is more than what its meta data say.
+pub fn set_up(status: &BlockStatus) -> Option<&SyncStatus> {
+    status.sync.as_ref().filter(|sync| sync.connection != UNCONFIGURED)
+}
+
 /// Which of the volumes below it are there.
 pub fn volumes_there(status: &BlockStatus, number: usize) -> bool {
     match status.children.get(number) {
@@ -46,7 +54,7 @@ fn fault(status: &BlockStatus) -> Option<String> {
     if !has_storage(status) {
         return Some("its volumes are missing".into());
     }
-    let sync = match (status.state, &status.sync) {
+    let sync = match (status.state, set_up(status)) {
         (BlockState::Faulty, None) => return Some(status.detail.clone()),
         (_, Some(sync)) => sync,
         (_, None) => return None,
@@ -72,7 +80,7 @@ pub fn faulty(
         let all = statuses(cx, node, &replacing.disks)?;
         let mut disks = Vec::new();
         for (disk, status) in replacing.disks.iter().zip(all) {
-            if status.sync.is_none() && has_storage(status) {
+            if set_up(status).is_none() && has_storage(status) {
                 return Err(Error::wrong_state(format!(
                     "{} is not active on node {}, so nobody can tell which side is faulty; please \
                      run 'gnt-instance activate-disks {name}' first",
@@ -132,7 +140,7 @@ fn objection(
     if !has_storage(status) {
         return Some("lacks volumes there".into());
     }
-    if status.state == BlockState::Faulty && status.sync.is_none() {
+    if status.state == BlockState::Faulty && set_up(status).is_none() {
         return Some(format!("is faulty there: {}", status.detail));
     }
     let parted = |s: &BlockStatus| s.sync.as_ref().is_some_and(|sync| sync.split_brain);
@@ -142,7 +150,7 @@ fn objection(
             health::split_brain_way_out(name)
         ));
     }
-    let Some(sync) = &status.sync else {
+    let Some(sync) = set_up(status) else {
         // It will be activated, which looks at its data.
         return replacing.instance.disks_active.then(|| {
             format!("is not active there; run 'gnt-instance activate-disks {name}' first")
@@ -154,6 +162,6 @@ fn objection(
     // The side in use knows all that is written. The other one does if it is told.
     let told = node == replacing.primary
         || health::talks(sync)
-        || other.is_some_and(|other| other.sync.is_none() && !has_storage(other));
+        || other.is_some_and(|other| set_up(other).is_none() && !has_storage(other));
     (!told).then(|| format!("is not connected there ({})", sync.connection))
 }
