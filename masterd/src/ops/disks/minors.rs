@@ -81,29 +81,30 @@ fn of_plan(plan: &Plan) -> impl Iterator<Item = &Disk> {
 }
 
 fn of_task(task: &Task) -> impl Iterator<Item = &Disk> {
+    task.action().into_iter().flat_map(of_action)
+}
+
+/// The disks an action is about.
+pub fn of_action(action: &Action) -> impl Iterator<Item = &Disk> {
     let none: &[Disk] = &[];
-    let (one, two) = match task.action() {
-        Some(
-            Action::DisksCreate { disks, .. }
-            | Action::DisksRemove { disks, .. }
-            | Action::DisksWipe { disks, .. }
-            | Action::DisksAssemble { disks, .. }
-            | Action::DisksShutdown { disks, .. }
-            | Action::DisksOpen { disks, .. }
-            | Action::DisksClose { disks, .. }
-            | Action::DisksReceive { disks, .. }
-            | Action::MirrorsSeed { disks, .. }
-            | Action::MirrorsSync { disks, .. }
-            | Action::MirrorsDetach { disks, .. }
-            | Action::MirrorsDisconnect { disks, .. }
-            | Action::MirrorsDiscard { disks, .. },
-        ) => (disks.as_slice(), none),
-        Some(
-            Action::DisksRename { from, to, .. }
-            | Action::DisksSnapshot { from, to, .. }
-            | Action::DisksCopy { from, to, .. },
-        ) => (from.as_slice(), to.as_slice()),
-        Some(Action::DiskGrow { disk, .. }) => (std::slice::from_ref(disk), none),
+    let (one, two) = match action {
+        Action::DisksCreate { disks, .. }
+        | Action::DisksRemove { disks, .. }
+        | Action::DisksWipe { disks, .. }
+        | Action::DisksAssemble { disks, .. }
+        | Action::DisksShutdown { disks, .. }
+        | Action::DisksOpen { disks, .. }
+        | Action::DisksClose { disks, .. }
+        | Action::DisksReceive { disks, .. }
+        | Action::MirrorsSeed { disks, .. }
+        | Action::MirrorsSync { disks, .. }
+        | Action::MirrorsDetach { disks, .. }
+        | Action::MirrorsDisconnect { disks, .. }
+        | Action::MirrorsDiscard { disks, .. } => (disks.as_slice(), none),
+        Action::DisksRename { from, to, .. }
+        | Action::DisksSnapshot { from, to, .. }
+        | Action::DisksCopy { from, to, .. } => (from.as_slice(), to.as_slice()),
+        Action::DiskGrow { disk, .. } => (std::slice::from_ref(disk), none),
         _ => (none, none),
     };
     one.iter().chain(two)

@@ -45,6 +45,12 @@ codes! {
     EINSTANCESPLITGROUPS: "instance";
     /// It runs where it should not.
     EINSTANCEWRONGNODE: "instance";
+    /// DRBD is not as it should be.
+    ENODEDRBD: "node";
+    /// What DRBD calls is not what it should.
+    ENODEDRBDHELPER: "node";
+    /// DRBD is of a version that cannot be used.
+    ENODEDRBDVERSION: "node";
     /// A node's files differ from what they should be.
     ENODEFILECHECK: "node";
     /// A directory for file disks cannot be used.
@@ -53,6 +59,8 @@ codes! {
     ENODEGLUSTERSTORAGEPATHUNUSABLE: "node";
     /// A hypervisor does not work.
     ENODEHV: "node";
+    /// Something is wrong with LVM.
+    ENODELVM: "node";
     /// Too little memory to take over from a node.
     ENODEN1: "node";
     /// A bridge is missing.
@@ -61,6 +69,8 @@ codes! {
     ENODEORPHANFILE: "node";
     /// A guest runs that is not in the configuration.
     ENODEORPHANINSTANCE: "node";
+    /// A volume that is nobody's.
+    ENODEORPHANLV: "node";
     /// An OS definition differs from other nodes'.
     ENODEOS: "node";
     /// A node does not answer.
@@ -83,17 +93,17 @@ const NEVER: &[&str] = &[
     "EINSTANCELAYOUT",
     "EINSTANCEMISSINGCFGPARAMETER",
     "EINSTANCEUNSUITABLENODE",
-    "ENODEDRBD",
-    "ENODEDRBDHELPER",
-    "ENODEDRBDVERSION",
     "ENODEFILESTORAGEPATHS",
     "ENODEHOOKS",
-    "ENODELVM",
     "ENODEOOBPATH",
-    "ENODEORPHANLV",
     "ENODESSH",
     "ENODEUSERSCRIPTS",
 ];
+
+/// The code of a problem with LVM or DRBD that a node told; nothing for one of a later version.
+pub fn of_devices(name: &str) -> Option<Code> {
+    [ENODELVM, ENODEDRBD, ENODEDRBDHELPER, ENODEDRBDVERSION].into_iter().find(|c| c.name == name)
+}
 
 /// Errors if a code to ignore is none.
 pub fn check_codes(ignored: &[String]) -> Result<()> {

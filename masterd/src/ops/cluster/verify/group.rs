@@ -2,15 +2,16 @@
 
 use super::findings::{self, Findings};
 use super::under_way::UnderWay;
-use super::{instances, nodes, redundancy};
+use super::{disks, instances, nodes, redundancy};
 use crate::config::Config;
 use crate::jobs::locks::{LockSet, Mode};
 use crate::jobs::plan::Plan;
 use crate::ops::cluster::master_ip;
-use crate::ops::{Context, Operate, guest, locking};
+use crate::ops::disks::health;
+use crate::ops::{Context, Operate, locking};
 use roost_proto::choices::{AdminState, NicMode, StorageType, VerifyCheck};
 use roost_proto::error::{Error, Result};
-use roost_proto::ids::NodeId;
+use roost_proto::ids::{DiskId, NodeId};
 use roost_proto::nicesort;
 use roost_proto::node::{Answer, BlockStatus, IpReport, Question, VerifyReport};
 use roost_proto::objects::{Disk, Instance, Node, NodeGroup};
@@ -32,8 +33,8 @@ pub struct Scene<'a> {
     pub reports: BTreeMap<NodeId, Result<&'a VerifyReport, &'a Error>>,
     /// What the online members know of the master IP.
     pub master_ip: BTreeMap<NodeId, IpReport>,
-    /// Disks with their state on the instance's node.
-    pub disks: BTreeMap<roost_proto::ids::DiskId, (&'a Disk, &'a BlockStatus)>,
+    /// Disks with their state, on each node that has a side of them.
+    pub disks: BTreeMap<(DiskId, NodeId), (&'a Disk, &'a BlockStatus)>,
     pub under_way: UnderWay,
     /// Seconds since 1970.
     pub now: f64,
@@ -45,6 +46,11 @@ impl Operate for ClusterVerifyGroup {
         let mut locks = LockSet::new().with(locking::group(group.uuid), Mode::Shared);
         for node in config.members(group.uuid) {
             locks.add(locking::node(node.uuid), Mode::Shared);
+        }
+        for instance in instances_of(config, group) {
+            for node in config.secondaries(instance) {
+                locks.add(locking::node(node), Mode::Shared);
+            }
         }
         Ok(locks)
     }
@@ -76,14 +82,8 @@ impl Operate for ClusterVerifyGroup {
                 let probe = node.uuid != config.master() || address.external_script;
                 questions.push((node.uuid, master_ip::question(address, probe)));
             }
-            let mut disks = Vec::new();
-            for instance in config.instances_on(node.uuid) {
-                disks.extend(guest::disks(config, instance)?);
-            }
-            if !disks.is_empty() {
-                questions.push((node.uuid, Question::Blocks { disks }));
-            }
         }
+        questions.extend(health::ask_all(config, instances_of(config, group))?);
         Ok(questions)
     }
 
@@ -109,6 +109,14 @@ impl Operate for ClusterVerifyGroup {
     }
 }
 
+/// The instances whose primary node is in a group.
+fn instances_of<'a>(
+    config: &'a Config,
+    group: &'a NodeGroup,
+) -> impl Iterator<Item = &'a Arc<Instance>> {
+    config.members(group.uuid).flat_map(|node| config.instances_on(node.uuid))
+}
+
 fn look(
     op: &ClusterVerifyGroup,
     cx: &Context<'_, '_>,
@@ -126,6 +134,7 @@ fn look(
     findings.heading("Verifying instance status");
     instances::status(cx, scene, findings);
     findings.heading("Verifying orphan volumes");
+    disks::orphan_volumes(scene, findings);
     nodes::orphan_files(scene, findings);
     if !op.skip_checks.contains(&VerifyCheck::NPlusOneMem) {
         findings.heading("Verifying N+1 Memory redundancy");
@@ -155,7 +164,7 @@ fn scene<'a>(cx: &Context<'_, 'a>, group: &'a NodeGroup, now: f64) -> Scene<'a> 
             }
             (Question::Blocks { disks: asked }, Ok(Answer::Blocks(statuses))) => {
                 let found = asked.iter().zip(statuses);
-                disks.extend(found.map(|(disk, status)| (disk.uuid, (disk, status))));
+                disks.extend(found.map(|(disk, status)| ((disk.uuid, *node), (disk, status))));
             }
             (Question::IpAddress { .. }, Ok(Answer::IpAddress(report))) => {
                 master_ip.insert(*node, *report);

@@ -4,12 +4,13 @@
 //! contradicts the configuration counts only if the nodes' own reports, which are never older than
 //! the last thing a job did, say the same.
 
+use super::disks;
 use super::findings::{self, Findings};
 use super::group::Scene;
 use crate::ops::{Context, policy};
 use roost_proto::choices::AdminState;
 use roost_proto::ids::NodeId;
-use roost_proto::node::{BlockState, GuestState};
+use roost_proto::node::GuestState;
 use roost_proto::objects::Instance;
 use roost_proto::params::fill;
 
@@ -62,7 +63,7 @@ fn one(cx: &Context<'_, '_>, scene: &Scene<'_>, instance: &Instance, findings: &
         let text = format!("instance not running on its primary node {node}");
         findings.error(findings::EINSTANCEDOWN, name, text);
     }
-    disks(scene, instance, &node, findings);
+    disks::of_instance(scene, instance, findings);
 }
 
 /// Its node says that it does not run.
@@ -83,43 +84,6 @@ fn is_down(cx: &Context<'_, '_>, scene: &Scene<'_>, instance: &Instance) -> bool
 fn seen_there(cx: &Context<'_, '_>, node: NodeId, guest: &str) -> Option<bool> {
     let view = cx.seen().get(&node).filter(|view| view.up)?;
     Some(view.guests.get(guest).is_some_and(|g| g.state.is_running()))
-}
-
-fn disks(scene: &Scene<'_>, instance: &Instance, node: &str, findings: &mut Findings<'_>) {
-    let name = instance.name.as_str();
-    for (index, id) in instance.disks.iter().enumerate() {
-        // One that was added after its node was asked has no state yet.
-        let Some((disk, status)) = scene.disks.get(id) else { continue };
-        match status.state {
-            BlockState::Missing => {
-                let place = disk.path().map(|path| format!(" ({path})")).unwrap_or_default();
-                let text = format!("disk/{index}{place} is missing on node {node}");
-                findings.error(findings::EINSTANCEMISSINGDISK, name, text);
-            }
-            BlockState::Faulty => {
-                let text = format!("disk/{index} on {node} is faulty: {}", status.detail);
-                findings.error(findings::EINSTANCEFAULTYDISK, name, text);
-            }
-            BlockState::Inactive if instance.disks_active => {
-                let text = format!(
-                    "disk/{index} on {node} is not active; use 'gnt-instance activate-disks'"
-                );
-                findings.error(findings::EINSTANCEFAULTYDISK, name, text);
-            }
-            BlockState::Inactive | BlockState::Active => {
-                if let Some(sync) = status.sync.as_ref().filter(|sync| sync.degraded) {
-                    let text = format!(
-                        "disk/{index} on {node} is degraded ({:.1}% in sync)",
-                        sync.percent
-                    );
-                    match sync.local_good {
-                        true => findings.warn(findings::EINSTANCEFAULTYDISK, name, text),
-                        false => findings.error(findings::EINSTANCEFAULTYDISK, name, text),
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Guests that run where no instance is.

@@ -11,6 +11,7 @@
 mod all;
 mod certificates;
 mod config;
+mod disks;
 mod findings;
 mod group;
 mod instances;

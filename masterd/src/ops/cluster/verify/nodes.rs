@@ -1,8 +1,8 @@
 //! The nodes' part of a group's verification.
 
-use super::certificates;
 use super::findings::{self, Findings};
 use super::group::{Scene, bridges, storage_directories};
+use super::{certificates, disks};
 use crate::config::RELEASE;
 use roost_proto::choices::StorageType;
 use roost_proto::node::VerifyReport;
@@ -160,6 +160,7 @@ fn answered(scene: &Scene<'_>, node: &Node, report: &VerifyReport, findings: &mu
         let text = format!("the configured {what} path is unusable: {directory}: {problem}");
         findings.error(code, name, text);
     }
+    disks::of_node(scene, node, report, findings);
     let used = bridges(scene.config, scene.group);
     for bridge in &report.missing_bridges {
         match used.get(bridge) {

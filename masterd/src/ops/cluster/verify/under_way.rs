@@ -2,16 +2,20 @@
 
 use crate::config::{Change, Config, Object, ObjectKey};
 use crate::jobs::plan::{Plan, Step, Task};
+use crate::ops::disks::minors;
+use roost_proto::choices::DiskTemplate;
+use roost_proto::ids::NodeId;
 use roost_proto::node::Action;
-use roost_proto::objects::Disk;
+use roost_proto::objects::{Disk, LogicalId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Names of instances and paths of disks.
+/// Names of instances, paths of disks, volumes (`vg/name`), minors.
 #[derive(Debug, Default)]
 pub struct UnderWay {
     instances: BTreeSet<String>,
     paths: BTreeSet<String>,
+    minors: BTreeSet<(NodeId, u32)>,
     /// Some job changes the configuration.
     pub changes: bool,
 }
@@ -39,9 +43,14 @@ impl UnderWay {
         self.instances.contains(name)
     }
 
-    /// Whether a job works on this disk.
+    /// Whether a job works on this file or volume.
     pub fn path(&self, path: &str) -> bool {
         self.paths.contains(path)
+    }
+
+    /// Whether a job works on this mirror of a node.
+    pub fn minor(&self, node: NodeId, minor: u32) -> bool {
+        self.minors.contains(&(node, minor))
     }
 
     fn add_change(&mut self, change: &Change, config: &Config) {
@@ -71,19 +80,22 @@ impl UnderWay {
             let name = value.get(key).and_then(|of| of.get("name")).and_then(|name| name.as_str());
             self.instances.extend(name.map(str::to_owned));
         }
-        match action {
-            Action::DisksCreate { disks, .. }
-            | Action::DisksRemove { disks, .. }
-            | Action::DisksReceive { disks, .. } => disks.iter().for_each(|d| self.add_disk(d)),
-            Action::DisksRename { from, to, .. } | Action::DisksCopy { from, to, .. } => {
-                from.iter().chain(to).for_each(|d| self.add_disk(d));
-            }
-            _ => {}
-        }
+        minors::of_action(action).for_each(|disk| self.add_disk(disk));
     }
 
     fn add_disk(&mut self, disk: &Disk) {
         self.paths.extend(disk.path().map(str::to_owned));
-        disk.children.iter().for_each(|child| self.add_disk(child));
+        self.paths.extend(volumes(disk));
+        for node in &disk.nodes {
+            self.minors.extend(minors::minor_of(disk, *node).map(|minor| (*node, minor)));
+        }
+    }
+}
+
+/// The volumes (`vg/name`) that a disk stands on.
+pub fn volumes(disk: &Disk) -> Vec<String> {
+    match (&disk.logical_id, disk.dev_type) {
+        (LogicalId::Pair(vg, name), DiskTemplate::Plain) => vec![format!("{vg}/{name}")],
+        _ => disk.children.iter().flat_map(volumes).collect(),
     }
 }
