@@ -1,8 +1,9 @@
 //! Dying at an exact place, for tests: only in builds with debug assertions, nothing otherwise.
 //!
 //! Whoever writes the name of a place into the file `failpoint` of the data directory has this
-//! masterd die there, as by `kill -9`, the next time it comes by. The file goes away with it, so it
-//! dies once. `tests/tests/e2e/failpoints.rs` does so at every place.
+//! masterd die there, as by `kill -9`, the next time it comes by; with a number n behind it, the
+//! n-th time. The file goes away with it, so it dies once; until then it says how often is left.
+//! `tests/tests/e2e/failpoints.rs` does so at every place.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -66,9 +67,18 @@ pub fn hit(place: Place) {
         return;
     }
     let Some(file) = FILE.get() else { return };
-    let wanted = std::fs::read_to_string(file).is_ok_and(|name| name.trim() == place.as_str());
+    let Ok(wanted) = std::fs::read_to_string(file) else { return };
+    let (name, left) = wanted.trim().split_once(' ').unwrap_or((wanted.trim(), "1"));
+    if name != place.as_str() {
+        return;
+    }
+    let left: u32 = left.parse().unwrap_or(1);
+    if left > 1 {
+        std::fs::write(file, format!("{name} {}", left - 1)).ok();
+        return;
+    }
     // Only whoever removes it dies: several threads may come by.
-    if wanted && std::fs::remove_file(file).is_ok() {
+    if std::fs::remove_file(file).is_ok() {
         tracing::error!(place = place.as_str(), "dying at a failpoint");
         std::process::abort();
     }

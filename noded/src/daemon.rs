@@ -8,7 +8,7 @@ use crate::hypervisor::Hypervisors;
 use crate::migrate::Migrations;
 use crate::server::NodeService;
 use crate::steps::Steps;
-use crate::{credentials, durable, facts, listener, migrate, peer};
+use crate::{credentials, durable, facts, failpoint, listener, migrate, peer};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::{NODED_PORT, Paths};
@@ -61,6 +61,7 @@ impl Noded {
     /// taken.
     pub async fn start(options: Options) -> Result<Handle> {
         let Options { paths, listen, hypervisors } = options;
+        failpoint::look_in(paths.data_dir().join("failpoint-noded"));
         // Another part of the program may have chosen one already, for all.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let identity = credentials::identity(&paths)?.ok_or_else(|| {

@@ -4,6 +4,7 @@
 //! all of it) and standard output and error in one stream, in the order they were written: kept in
 //! memory up to a limit, or in a log file of which the end is read.
 
+use crate::failpoint::{self, Place};
 use roost_proto::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -169,7 +170,10 @@ impl Command {
         let stdin = pipes.stdin.map_or_else(Stdio::null, Stdio::from);
         let stdout = pipes.stdout.map_or_else(|| Stdio::from(output), Stdio::from);
         let child = self.spawn(stdin, stdout, error).map_err(|e| failed("start", e))?;
-        let reading = pipe.map(|pipe| Reading::start(pipe, self.keep)).transpose().map_err(|e| failed("read from", e))?;
+        let reading = pipe
+            .map(|pipe| Reading::start(pipe, self.keep))
+            .transpose()
+            .map_err(|e| failed("read from", e))?;
         let (log, deadline) = (self.log, self.deadline);
         Ok(Running { name, child, reading, log, deadline, ended: false })
     }
@@ -239,6 +243,7 @@ impl Running {
         };
         let end = wait(&mut self.child, self.deadline).await;
         self.ended = end.is_ok();
+        failpoint::hit(Place::CommandEnded);
         let end = end.map_err(|e| failed(&self.name, "wait for", e))?;
         let output = match (self.reading.take(), &self.log) {
             (Some(reading), _) => reading.finish().await,

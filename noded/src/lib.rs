@@ -24,6 +24,7 @@ pub mod exec;
 pub mod expiry;
 pub mod export;
 pub mod facts;
+pub mod failpoint;
 pub mod fence;
 pub mod hooks;
 pub mod host;

@@ -15,6 +15,7 @@
 //! undoes much of what was done (assembled disks, running guests).
 
 use crate::durable;
+use crate::failpoint::{self, Place};
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Outcome, Progress};
 use serde::{Deserialize, Serialize};
@@ -222,10 +223,18 @@ impl Steps {
                 let _ = Follower::new(opposite).end().await;
             }
             let reporter = Reporter(sender.clone());
+            // Job 0 is nobody's: what follows the configuration by itself.
+            let deadly = step.job != 0;
+            if deadly {
+                failpoint::hit(Place::StepBegun);
+            }
             let end = match tokio::spawn(async move { work(reporter).await }).await {
                 Ok(end) => end,
                 Err(e) => Err(Error::internal(format!("The node daemon failed: {e}"))),
             };
+            if deadly {
+                failpoint::hit(Place::StepDone);
+            }
             steps.finish(step, digest, memory, &end);
             sender.send_modify(|live| live.end = Some(end));
         });
