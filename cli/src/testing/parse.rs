@@ -530,6 +530,15 @@ async fn cluster() {
                     "instance_communication_network": "net", "maintain_node_health": true,
                     "ipolicy": {"vcpu-ratio": 8.0}, "force": true}]),
         ),
+        (
+            "gnt-cluster repair-disk-sizes web db",
+            json!([{"OP_ID": "OP_CLUSTER_REPAIR_DISK_SIZES", "instances": ["web", "db"]}]),
+        ),
+        (
+            "gnt-cluster verify-disks -g blue --no-strict",
+            json!([{"OP_ID": "OP_CLUSTER_VERIFY_DISKS", "group_name": "blue",
+                    "is_strict": false}]),
+        ),
         ("gnt-cluster redist-conf", json!([{"OP_ID": "OP_CLUSTER_REDIST_CONF"}])),
         ("gnt-cluster activate-master-ip", json!([{"OP_ID": "OP_CLUSTER_ACTIVATE_MASTER_IP"}])),
         ("gnt-cluster deactivate-master-ip", json!([{"OP_ID": "OP_CLUSTER_DEACTIVATE_MASTER_IP"}])),
@@ -613,4 +622,39 @@ async fn wrong_command_lines() {
         assert!(all.contains(words), "{line}: {ran:?}");
         assert!(master.submitted().is_empty(), "{line}");
     }
+}
+
+#[tokio::test]
+async fn backup() {
+    check(&[
+        (
+            "gnt-backup export -n n2.example.com web1",
+            json!([{"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1",
+                    "target_node": "n2.example.com"}]),
+        ),
+        (
+            "gnt backup export -n n2 --transport-compression=gzip --noshutdown --shutdown-timeout 5 \
+             --remove-instance --ignore-remove-failures --long-sleep -f web1",
+            json!([{"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "n2",
+                    "compress": "gzip", "shutdown": false, "shutdown_timeout": 5,
+                    "remove_instance": true, "ignore_remove_failures": true, "long_sleep": true}]),
+        ),
+        (
+            "gnt-backup import -n n1 --src-node n2 --src-dir old --identify-defaults web3",
+            json!([{"OP_ID": "OP_INSTANCE_CREATE", "instance_name": "web3", "mode": "import",
+                    "disks": [], "nics": [], "pnode": "n1", "src_node": "n2", "src_path": "old",
+                    "identify_defaults": true, "start": false}]),
+        ),
+        (
+            "gnt-backup import -n n1 -t file -s 1G --net 0:mac=generate --compress lz4 web3",
+            json!([{"OP_ID": "OP_INSTANCE_CREATE", "instance_name": "web3", "mode": "import",
+                    "disks": [{"size": 1024}], "nics": [{"mac": "generate"}], "pnode": "n1",
+                    "disk_template": "file", "compress": "lz4", "start": false}]),
+        ),
+        (
+            "gnt-backup remove web1.example.com",
+            json!([{"OP_ID": "OP_BACKUP_REMOVE", "instance_name": "web1.example.com"}]),
+        ),
+    ])
+    .await;
 }

@@ -21,9 +21,11 @@ mod redist_conf;
 mod rename;
 mod renew_crypto;
 mod repair_debris;
+mod repair_disk_sizes;
 mod search_tags;
 mod tags;
 mod verify;
+mod verify_disks;
 mod version;
 
 use crate::verb::{Entry, entry};
@@ -53,7 +55,9 @@ pub const VERBS: &[Entry] = &[
     entry::<rename::Rename>(),
     entry::<renew_crypto::RenewCrypto>(),
     entry::<repair_debris::RepairDebris>(),
+    entry::<repair_disk_sizes::RepairDiskSizes>(),
     entry::<search_tags::SearchTags>(),
     entry::<verify::Verify>(),
+    entry::<verify_disks::VerifyDisks>(),
     entry::<version::Version>(),
 ];
