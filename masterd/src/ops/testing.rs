@@ -150,6 +150,29 @@ impl Site {
         self.apply(&[Change::Update(Object::Disk(Box::new(disk)))]);
     }
 
+    /// Adds a DRBD disk of 1 GiB with its volumes in `xenvg`, mirrored on `secondary`.
+    pub fn mirrored_volumes(&mut self, instance: &str, secondary: &str) {
+        self.drbd(instance, secondary);
+        let id = *self.config.instance(instance).expect("an instance").disks.last().expect("one");
+        let mut disk = (**self.config.disks.get(&id).expect("made above")).clone();
+        let volume = |name: &str, size| Disk {
+            uuid: DiskId(Uuid::new_v5(&disk.uuid.0, name.as_bytes())),
+            dev_type: DiskTemplate::Plain,
+            logical_id: LogicalId::Pair("xenvg".into(), format!("{}_{name}", disk.uuid)),
+            size,
+            ..disk.clone()
+        };
+        disk.children = vec![volume("data", disk.size), volume("meta", 128)];
+        self.apply(&[Change::Update(Object::Disk(Box::new(disk)))]);
+    }
+
+    /// A node answers that it has this much free in `xenvg`, and 4 GiB of memory.
+    pub fn room(&mut self, node: &str, mib: u64) {
+        let volume_groups = [("xenvg".to_owned(), (1 << 20, mib))].into();
+        let report = NodeReport { memory_free: 4096, volume_groups, ..NodeReport::default() };
+        self.answer(node, Question::Node, Ok(Answer::Node(Box::new(report))));
+    }
+
     /// A node's answer.
     pub fn answer(&mut self, node: &str, question: Question, answer: Result<Answer>) {
         let node = self.config.node(node).expect("a node of that name").uuid;

@@ -4,6 +4,7 @@
 //! is sent to the node that has most of it now.
 
 use crate::config::Config;
+use crate::ops::disks::{health, space};
 use crate::ops::{Context, placement};
 use roost_proto::capabilities::Mirroring;
 use roost_proto::choices::AdminState;
@@ -13,6 +14,7 @@ use roost_proto::node::Question;
 use roost_proto::objects::{Instance, Node};
 use roost_proto::opcodes::{InstanceFailover, InstanceMigrate, OpInput};
 use roost_proto::params::fill;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where an instance can go.
@@ -88,6 +90,71 @@ pub fn spread<'a>(
         };
     }
     ways
+}
+
+/// The instances whose mirrors are on a node, by name.
+pub fn secondaries<'a>(config: &'a Config, node: &Node) -> Vec<&'a Arc<Instance>> {
+    let mut all = config.secondary_instances(node.uuid);
+    nicesort::sort_by_key(&mut all, |i| i.name.to_string());
+    all
+}
+
+/// New secondary nodes for instances whose mirrors leave `node`: `remote`, or those with most room,
+/// counted down as they fill. Errors: why one cannot go.
+pub fn spread_mirrors<'a>(
+    cx: &Context<'_, '_>,
+    node: &Node,
+    instances: &[&'a Arc<Instance>],
+    remote: Option<NodeId>,
+) -> Vec<(&'a Arc<Instance>, Result<NodeId, String>)> {
+    let config = cx.config();
+    let mut problems = Vec::new();
+    let mut rooms: Vec<(NodeId, BTreeMap<String, u64>)> = Vec::new();
+    let mut nodes = candidates(config, node);
+    nicesort::sort_by_key(&mut nodes, |id| config.node_name(*id));
+    for id in nodes.into_iter().filter(|_| remote.is_none() && !instances.is_empty()) {
+        match cx.report(id) {
+            Ok(report) => {
+                let free = report.volume_groups.iter().map(|(vg, (_, free))| (vg.clone(), *free));
+                rooms.push((id, free.collect()));
+            }
+            Err(error) => problems.push(error.message),
+        }
+    }
+    let mut place = |instance: &Instance| {
+        if let Some(remote) = remote {
+            return match remote == instance.primary_node {
+                true => Err(format!("{} is its primary node", config.node_name(remote))),
+                false => Ok(remote),
+            };
+        }
+        let disks = health::stored(config, instance);
+        let leaving: Vec<_> = disks.into_iter().filter(|d| d.nodes.contains(&node.uuid)).collect();
+        let needed = space::needed(&leaving);
+        let left = |(_, free): &(NodeId, BTreeMap<String, u64>)| {
+            let left = |(vg, mib): (&&str, &u64)| free.get(*vg)?.checked_sub(*mib);
+            needed.iter().map(left).sum::<Option<u64>>()
+        };
+        let possible = rooms.iter_mut().filter(|(id, _)| *id != instance.primary_node);
+        // The first of equals.
+        let best = possible.rev().filter_map(|room| Some((left(room)?, room)));
+        match best.max_by_key(|(left, _)| *left) {
+            Some((_, (id, free))) => {
+                for (vg, mib) in &needed {
+                    free.entry((*vg).to_owned()).and_modify(|free| *free -= mib);
+                }
+                Ok(*id)
+            }
+            None => {
+                let mut why = "no other node of its group has room for its mirrors".to_owned();
+                if !problems.is_empty() {
+                    why = format!("{why} ({})", problems.join("; "));
+                }
+                Err(why)
+            }
+        }
+    };
+    instances.iter().map(|instance| (*instance, place(instance))).collect()
 }
 
 fn no_room(memory: u64, problems: &[String]) -> String {
