@@ -5,6 +5,7 @@
 //! memory up to a limit, or in a log file of which the end is read.
 
 use crate::failpoint::{self, Place};
+use crate::leftover;
 use roost_proto::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ pub struct Command {
     deadline: Option<Duration>,
     log: Option<PathBuf>,
     keep: usize,
+    note: Option<PathBuf>,
 }
 
 /// How a command ended.
@@ -84,6 +86,7 @@ impl Command {
             deadline: None,
             log: None,
             keep: KEPT,
+            note: None,
         }
     }
 
@@ -143,6 +146,13 @@ impl Command {
         self
     }
 
+    /// Notes it in this file while it runs: see [`crate::leftover`].
+    #[must_use]
+    pub fn noted(mut self, path: impl Into<PathBuf>) -> Command {
+        self.note = Some(path.into());
+        self
+    }
+
     /// Runs it to its end. An error means that it could not be started; everything else, also a
     /// failure of the command, is in the output.
     pub async fn run(self) -> Result<Output> {
@@ -170,12 +180,15 @@ impl Command {
         let stdin = pipes.stdin.map_or_else(Stdio::null, Stdio::from);
         let stdout = pipes.stdout.map_or_else(|| Stdio::from(output), Stdio::from);
         let child = self.spawn(stdin, stdout, error).map_err(|e| failed("start", e))?;
+        if let (Some(path), Some(pid)) = (&self.note, child.id()) {
+            leftover::note(path, pid).map_err(|e| failed("note", e))?;
+        }
         let reading = pipe
             .map(|pipe| Reading::start(pipe, self.keep))
             .transpose()
             .map_err(|e| failed("read from", e))?;
-        let (log, deadline) = (self.log, self.deadline);
-        Ok(Running { name, child, reading, log, deadline, ended: false })
+        let (log, deadline, note) = (self.log, self.deadline, self.note);
+        Ok(Running { name, child, reading, log, deadline, note, ended: false })
     }
 
     /// Runs it to its end with standard output apart from standard error. Returns the end, which has
@@ -232,6 +245,7 @@ pub struct Running {
     reading: Option<Reading>,
     log: Option<PathBuf>,
     deadline: Option<Duration>,
+    note: Option<PathBuf>,
     ended: bool,
 }
 
@@ -272,6 +286,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
             kill_group(&self.child);
+        }
+        if let Some(path) = &self.note {
+            leftover::forget(path);
         }
     }
 }

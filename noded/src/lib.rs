@@ -30,6 +30,7 @@ pub mod hooks;
 pub mod host;
 pub mod hypervisor;
 pub mod join;
+pub mod leftover;
 pub mod listener;
 pub mod migrate;
 pub mod net;

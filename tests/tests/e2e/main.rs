@@ -9,6 +9,7 @@ mod commands;
 mod crashes;
 mod drift;
 mod etcd;
+mod external;
 mod failover;
 mod failpoints;
 mod jobs;

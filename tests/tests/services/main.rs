@@ -7,6 +7,7 @@
 #[path = "../e2e/cluster.rs"]
 #[expect(dead_code, reason = "shared with other test programs")]
 mod cluster;
+mod external;
 mod service;
 
 use cluster::Cluster;

@@ -71,7 +71,7 @@ impl ExtDisk {
         let medium = medium.clone();
         match medium {
             Medium::Device(path) => blocking(move || device::size(&path)).await,
-            uri => uri.size(&Noded, TOOL).await,
+            uri => uri.size(&Noded::default(), TOOL).await,
         }
     }
 
@@ -123,7 +123,7 @@ impl BlockDevice for ExtDisk {
     }
 
     async fn wipe(&self, work: &Work) -> Result<()> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let borrowed = self.volume.borrow(work).await?;
         let wiped = match self.medium(&borrowed.attached) {
             Ok(Medium::Device(path)) => {
@@ -133,7 +133,7 @@ impl BlockDevice for ExtDisk {
             }
             Ok(Medium::Uri(uri)) => {
                 let tell = |done: f64| work.reporter.progress(percent(done));
-                Medium::zero(&uri, self.size, &Noded, TOOL, tell).await
+                Medium::zero(&uri, self.size, &Noded::default(), TOOL, tell).await
             }
             Err(error) => Err(error),
         };
@@ -142,7 +142,7 @@ impl BlockDevice for ExtDisk {
     }
 
     async fn assemble(&self, role: DiskRole, work: &Work) -> Result<()> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let primary = role == DiskRole::Primary;
         if let (true, Some(instance)) = (primary, &work.instance) {
             self.volume.attach(false, work).await?;
@@ -158,24 +158,24 @@ impl BlockDevice for ExtDisk {
     }
 
     async fn shutdown(&self, work: &Work) -> Result<()> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         self.volume.detach(work).await
     }
 
     async fn open(&self, exclusive: bool, work: &Work) -> Result<()> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let provider = self.volume.provider(&work.paths).await?;
         self.volume.open(&provider, exclusive, work).await
     }
 
     async fn close(&self, work: &Work) -> Result<()> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let provider = self.volume.provider(&work.paths).await?;
         self.volume.close(&provider, work).await
     }
 
     async fn grow(&self, size: u64, work: &Work) -> Result<()> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let provider = self.volume.provider(&work.paths).await?;
         let borrowed = self.volume.borrow(work).await?;
         let grown = async {
@@ -189,7 +189,7 @@ impl BlockDevice for ExtDisk {
             let size_now = if self.size < size { self.size } else { now.unwrap_or(self.size) };
             let call = Call::Grow { size: size_now, new_size: size };
             self.volume.call(&provider, call, work).await?;
-            let attached = self.volume.look(&provider).await?;
+            let attached = self.volume.look(&provider, work).await?;
             match Self::size_of(&self.medium(&attached)?).await {
                 Ok(bytes) if bytes / MIB < size => work.reporter.message(format!(
                     "{} was grown, and here it still has {} MiB: deactivate and activate the disk \
@@ -232,7 +232,7 @@ impl BlockDevice for ExtDisk {
                 to.volume, self.volume
             )));
         }
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let provider = self.volume.provider(&work.paths).await?;
         if !provider.has(Script::Snapshot) {
             return Err(Error::environment(format!(
@@ -250,7 +250,7 @@ impl BlockDevice for ExtDisk {
     }
 
     async fn place(&self, work: &Work) -> Result<Place> {
-        let _lock = self.volume.lock().await;
+        let _lock = self.volume.lock(&work.paths).await?;
         let attached = self.volume.attached_as(work).await?;
         let source = match (self.userspace, attached.uri(HYPERVISOR), &attached.device) {
             (true, Some(uri), _) => Source::Uri(uri.to_owned()),

@@ -25,6 +25,7 @@ use super::scripts::Noded;
 use crate::block::device::Work;
 use crate::blocking::blocking;
 use crate::clock;
+use crate::leftover;
 use roost_extstorage::{Attached, Call, Medium, Provider, Script, ScriptFailure, Verdict, device};
 use roost_proto::error::{Error, ErrorKind, Result};
 use roost_proto::ids::DiskId;
@@ -74,9 +75,23 @@ enum There {
 }
 
 impl Volume {
-    /// Waits until nobody works on it.
-    pub async fn lock(&self) -> OwnedMutexGuard<()> {
-        lock::lock(&self.provider, &self.told.name).await
+    /// Waits until nobody works on it. A script that noded left running when it was killed is ended
+    /// first. Errors: it cannot be.
+    pub async fn lock(&self, paths: &Paths) -> Result<OwnedMutexGuard<()>> {
+        let guard = lock::lock(&self.provider, &self.told.name).await;
+        if leftover::end(&self.note(paths)).await? {
+            tracing::info!(volume = %self, "ended a script that was left running");
+        }
+        Ok(guard)
+    }
+
+    /// Where a script at work on it is noted.
+    fn note(&self, paths: &Paths) -> PathBuf {
+        paths.es_attached_dir().join(format!("{}.{}.script", self.provider, self.told.name))
+    }
+
+    fn exec(&self, work: &Work) -> Noded {
+        Noded { note: Some(self.note(&work.paths)) }
     }
 
     /// Its provider. Errors: it is not on this node, not valid.
@@ -107,13 +122,13 @@ impl Volume {
         work: &Work,
     ) -> std::result::Result<(), ScriptFailure> {
         let logs = work.paths.es_log_dir();
-        provider.call(&Noded, &self.told, call, Some((&logs, &clock::file_stamp()))).await
+        provider.call(&self.exec(work), &self.told, call, Some((&logs, &clock::file_stamp()))).await
     }
 
     /// Makes it: `call` is done by the scripts for `by`, which is the volume itself or, for a
     /// snapshot, what it is a copy of. Its size is in MiB.
     pub async fn make(&self, by: &Volume, call: Call<'_>, size: u64, work: &Work) -> Result<()> {
-        let _lock = self.lock().await;
+        let _lock = self.lock(&work.paths).await?;
         let provider = self.provider(&work.paths).await?;
         provider.check_parameters(self.told.params.keys())?;
         let path = self.mark(&work.paths);
@@ -198,7 +213,7 @@ impl Volume {
 
     /// Removes it, and every trace of it on this node.
     pub async fn remove(&self, work: &Work) -> Result<()> {
-        let _lock = self.lock().await;
+        let _lock = self.lock(&work.paths).await?;
         let path = self.mark(&work.paths);
         if work.undo {
             let why = match mark::read(&path)? {
@@ -243,7 +258,7 @@ impl Volume {
     /// Whether it exists: attaches it and, if it was not attached before, detaches it again.
     async fn there(&self, provider: &Provider, work: &Work) -> Result<There> {
         let stays = Attachment::read(&self.attachment(&work.paths))?.is_some();
-        let seen = match self.look(provider).await {
+        let seen = match self.look(provider, work).await {
             Ok(attached) => Ok(self.measure(attached).await),
             Err(failure) => match failure.verdict {
                 Verdict::Refused | Verdict::Nonsense => Ok(There::No),
@@ -272,17 +287,23 @@ impl Volume {
                 There::Yes(blocking(move || device::size(&path)).await.map_or(None, mib))
             }
             (None, None) => There::Yes(None),
-            (None, Some(uri)) => match Medium::Uri(uri.to_owned()).size(&Noded, PROBE).await {
-                Ok(bytes) => There::Yes(mib(bytes)),
-                Err(error) if matches!(error.kind, ErrorKind::OpExecError) => There::No,
-                Err(_) => There::Yes(None),
-            },
+            (None, Some(uri)) => {
+                match Medium::Uri(uri.to_owned()).size(&Noded::default(), PROBE).await {
+                    Ok(bytes) => There::Yes(mib(bytes)),
+                    Err(error) if matches!(error.kind, ErrorKind::OpExecError) => There::No,
+                    Err(_) => There::Yes(None),
+                }
+            }
         }
     }
 
     /// Runs `attach` and makes sure that what it prints is there.
-    pub async fn look(&self, provider: &Provider) -> std::result::Result<Attached, ScriptFailure> {
-        let attached = provider.attach(&Noded, &self.told).await?;
+    pub async fn look(
+        &self,
+        provider: &Provider,
+        work: &Work,
+    ) -> std::result::Result<Attached, ScriptFailure> {
+        let attached = provider.attach(&self.exec(work), &self.told).await?;
         for line in &attached.ignored {
             tracing::warn!(volume = %self, line, "attach printed something that is no URI");
         }
@@ -304,10 +325,11 @@ impl Volume {
     async fn look_patiently(
         &self,
         provider: &Provider,
+        work: &Work,
     ) -> std::result::Result<Attached, ScriptFailure> {
         let until = tokio::time::Instant::now() + APPEARS;
         loop {
-            match self.look(provider).await {
+            match self.look(provider, work).await {
                 Err(failure)
                     if failure.verdict == Verdict::Nonsense
                         && failure.message.contains("not an existing block device")
@@ -333,7 +355,7 @@ impl Volume {
                 begun
             }
         };
-        let attached = match self.look_patiently(&provider).await {
+        let attached = match self.look_patiently(&provider, work).await {
             Ok(attached) => {
                 attachment.set(attached);
                 attachment.write(&path)
@@ -412,7 +434,7 @@ impl Volume {
             return Err(self.not_attached());
         };
         let provider = self.provider(&work.paths).await?;
-        let attached = self.look(&provider).await?;
+        let attached = self.look(&provider, work).await?;
         known.set(attached.clone());
         known.write(&path)?;
         Ok(attached)

@@ -4,15 +4,23 @@ use crate::exec::Command;
 use roost_extstorage::{End, Ended, Exec, Job};
 use roost_proto::error::Result;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 
 /// noded's way to run programs.
-#[derive(Clone, Copy, Debug)]
-pub struct Noded;
+#[derive(Clone, Debug, Default)]
+pub struct Noded {
+    /// Where a script is noted while it runs.
+    pub note: Option<PathBuf>,
+}
 
 impl Exec for Noded {
     async fn run(&self, job: Job) -> Result<Ended> {
         let Job { program, args, dir, env, deadline, log } = job;
         let command = Command::new(program).args(args).dir(dir).envs(env).deadline(deadline);
+        let command = match &self.note {
+            Some(note) => command.noted(note),
+            None => command,
+        };
         let (end, stdout) = match log {
             Some(log) => (command.log(log).run().await?, vec![]),
             None => command.run_apart().await?,
