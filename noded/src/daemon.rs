@@ -1,6 +1,7 @@
 //! Noded as a whole: starts it, tells where it listens, ends it.
 
 use crate::block::copy::Receivers;
+use crate::block::drbd;
 use crate::budget::Budgets;
 use crate::fence::Fence;
 use crate::host::Host;
@@ -85,6 +86,7 @@ impl Noded {
         });
         host.hypervisors.enable(&hypervisors);
         host.follow_ssconf();
+        tokio::spawn(drbd::mirrors().keep_to(host.budgets.resync()));
         let listen = listen.unwrap_or_else(|| host.identity.address.clone());
         let listen = peer::with_port(&listen, NODED_PORT);
         let (address, incoming) =

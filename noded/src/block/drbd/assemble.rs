@@ -10,7 +10,7 @@ use super::super::device::{Assembly, Work};
 use super::disk::{DrbdDisk, MIB, block_path, bytes, read_meta, same_names};
 use super::mirrors::mirrors;
 use super::options;
-use super::plan::{self, Refusal, Step, Wanted};
+use super::plan::{self, Refusal, Step, Wanted, Whose};
 use super::state::{Connection, Role};
 use super::tools::{self, Failure};
 use super::version::Dialect;
@@ -43,8 +43,11 @@ impl DrbdDisk {
         discard: bool,
         work: &Work,
     ) -> Result<()> {
-        self.data.assemble(how.role, work).await?;
-        self.meta.assemble(how.role, work).await?;
+        // What it stands on already is active.
+        if !matches!(self.configured(work).await?, Some((_, Whose::Ours))) {
+            self.data.assemble(how.role, work).await?;
+            self.meta.assemble(how.role, work).await?;
+        }
         let wanted = self.wanted(how, work).await?;
         let mut devices = tools::configured().await?;
         same_names(&mut devices, &wanted.data);

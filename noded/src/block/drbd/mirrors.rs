@@ -10,7 +10,7 @@
 //! noded asks, so there is one table in a process: [`mirrors`].
 
 use super::rates::{self, Share};
-use super::state::{Connection, Live};
+use super::state::{Connection, DiskState, Live};
 use super::table::Table;
 use super::{plan, tools, version};
 use crate::exec::{Command, Pipes};
@@ -28,6 +28,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const DUMP: Duration = Duration::from_secs(10);
 /// How long an event may take to come after the kernel shows what it tells.
 const LAG: Duration = Duration::from_secs(3);
+/// What a mirror is taken to be allowed whose parameters this noded has not been told yet, KiB/s.
+const USUAL: u64 = 61440;
 /// How soon the process is started again after it ended.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,29 @@ struct Budget {
     most: BTreeMap<u32, u64>,
     /// What each was given.
     given: BTreeMap<u32, u64>,
+}
+
+impl Budget {
+    /// What has to be set so that it is kept: (minor, KiB/s).
+    fn divide(&mut self, known: &BTreeMap<u32, Live>) -> Vec<(u32, u64)> {
+        let most = |minor: u32| self.most.get(&minor).copied().unwrap_or(USUAL);
+        let syncing = |live: &&Live| {
+            live.connection.is_syncing() && live.disk > DiskState::Failed && self.all.is_some()
+        };
+        let moving = known.values().filter(syncing);
+        let shares: Vec<Share> =
+            moving.map(|live| Share { minor: live.minor, most: most(live.minor) }).collect();
+        let wanted: BTreeMap<u32, u64> =
+            rates::divide(self.all.unwrap_or(0), &shares).into_iter().collect();
+        // Those that had a limit and need none now.
+        let freed = self.given.keys().filter(|minor| !wanted.contains_key(minor));
+        let freed = freed.filter(|minor| known.contains_key(minor));
+        let mut orders: Vec<(u32, u64)> = freed.map(|minor| (*minor, most(*minor))).collect();
+        let new = |(minor, rate): &(&u32, &u64)| self.given.get(minor) != Some(rate);
+        orders.extend(wanted.iter().filter(new).map(|(minor, rate)| (*minor, *rate)));
+        self.given = wanted;
+        orders
+    }
 }
 
 /// The mirrors of the kernel this process runs on.
@@ -170,6 +195,17 @@ impl Mirrors {
         self.divide().await;
     }
 
+    /// Keeps to a budget as it changes: MiB a second, 0 for none.
+    pub async fn keep_to(&'static self, mut budget: watch::Receiver<u64>) {
+        loop {
+            let mib = *budget.borrow_and_update();
+            self.set_budget((mib > 0).then_some(mib.saturating_mul(1024))).await;
+            if budget.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Remembers what a mirror's own parameters allow, KiB/s; its options were just set so.
     pub async fn allow(&'static self, minor: u32, most: u64) {
         {
@@ -183,37 +219,8 @@ impl Mirrors {
     /// Gives each mirror that is being made equal its part of the budget, and the others all they
     /// may have.
     async fn divide(&'static self) {
-        let moving: Vec<u32> = lock(&self.table)
-            .mirrors()
-            .values()
-            .filter(|live| {
-                live.connection.is_syncing() && live.disk != super::state::DiskState::Diskless
-            })
-            .map(|live| live.minor)
-            .collect();
-        let orders: Vec<(u32, u64)> = {
-            let mut budget = lock(&self.budget);
-            let Budget { all, most, given } = &mut *budget;
-            let shares: Vec<Share> = moving
-                .iter()
-                .filter_map(|minor| Some(Share { minor: *minor, most: *most.get(minor)? }))
-                .collect();
-            let wanted = match all {
-                Some(all) => rates::divide(*all, &shares),
-                None => vec![],
-            };
-            let limited = |minor: &u32| wanted.iter().any(|(other, _)| other == minor);
-            // Those that had a limit and have none now.
-            let freed: Vec<u32> = given.keys().filter(|minor| !limited(minor)).copied().collect();
-            let freed: Vec<(u32, u64)> =
-                freed.iter().filter_map(|minor| Some((*minor, *most.get(minor)?))).collect();
-            given.retain(|minor, _| limited(minor));
-            let mut orders: Vec<(u32, u64)> =
-                wanted.into_iter().filter(|(minor, rate)| given.get(minor) != Some(rate)).collect();
-            given.extend(orders.iter().copied());
-            orders.extend(freed);
-            orders
-        };
+        let known = lock(&self.table).mirrors();
+        let orders = lock(&self.budget).divide(&known);
         for (minor, rate) in orders {
             if let Err(error) = set_rate(minor, rate).await {
                 tracing::warn!(minor, rate, %error, "the speed of a mirror could not be set");
@@ -314,5 +321,48 @@ impl Following {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::Role;
+    use super::*;
+
+    fn known(all: &[(u32, Connection)]) -> BTreeMap<u32, Live> {
+        let live = |(minor, connection): &(u32, Connection)| {
+            let live = Live {
+                resource: format!("resource{minor}"),
+                minor: *minor,
+                role: Role::Secondary,
+                peer_role: Role::Primary,
+                disk: DiskState::Inconsistent,
+                peer_disk: DiskState::UpToDate,
+                connection: *connection,
+                size: 1000,
+                out_of_sync: 10,
+                split_brain: false,
+                splits: 0,
+            };
+            (*minor, live)
+        };
+        all.iter().map(live).collect()
+    }
+
+    #[test]
+    fn a_budget_follows_what_begins_and_ends() {
+        use Connection::{Connected, SyncTarget};
+        let mut budget = Budget { all: Some(1000), ..Budget::default() };
+        budget.most.insert(2, 300);
+        assert_eq!(budget.divide(&known(&[(1, Connected)])), []);
+        let two = known(&[(1, SyncTarget), (2, SyncTarget)]);
+        assert_eq!(budget.divide(&two), [(1, 700), (2, 300)]);
+        assert_eq!(budget.divide(&two), [], "it is so already");
+        // One ends: it may have what its parameters say, and the other gets its part.
+        let one = known(&[(1, SyncTarget), (2, Connected)]);
+        assert_eq!(budget.divide(&one), [(2, 300), (1, 1000)]);
+        budget.all = None;
+        assert_eq!(budget.divide(&one), [(1, USUAL)]);
+        assert_eq!(budget.divide(&known(&[])), []);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::figures::{self, Figures};
 use super::mirrors::mirrors;
-use super::state::{Connection, DiskState, Live};
+use super::state::{DiskState, Live};
 use super::{tools, version};
 use roost_proto::node::{MirrorReport, SyncStatus};
 use roost_proto::paths::Paths;
@@ -90,8 +90,7 @@ pub async fn verify(paths: &Paths) -> (Option<Vec<MirrorReport>>, Vec<(String, S
     let mut all = vec![];
     for mut live in table.into_values() {
         let heard = mirrors().all().and_then(|mut all| all.remove(&live.minor));
-        live.split_brain = heard.is_some_and(|heard| heard.split_brain)
-            && live.connection == Connection::StandAlone;
+        live.split_brain = heard.is_some_and(|heard| heard.split_brain);
         let device = devices.iter().find(|device| device.minor == live.minor);
         let generations = match device {
             Some(device) if device.backing.is_some() => {
@@ -108,7 +107,7 @@ pub async fn verify(paths: &Paths) -> (Option<Vec<MirrorReport>>, Vec<(String, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::drbd::state::Role;
+    use crate::block::drbd::state::{Connection, Role};
 
     fn live() -> Live {
         Live {

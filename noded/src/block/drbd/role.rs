@@ -16,6 +16,8 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// How long somebody may have the device open still: what looks at devices when they are closed.
 const CLOSING: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a side that parted in a split brain may take to come back, if that was settled there.
+const REPENT: Duration = Duration::from_secs(5);
 
 /// Why it is not ready for use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +31,12 @@ pub(super) enum Obstacle {
 }
 
 /// Whether a mirror is ready to be promoted; nothing where that is not certain yet. `known`: split
-/// brains found before.
+/// brains found before. `waited`: how long it was looked for the other side.
 pub(super) fn ready(
     live: Option<&Live>,
     how: Assembly,
     known: u64,
+    waited: Duration,
 ) -> Option<std::result::Result<(), Obstacle>> {
     let Some(live) = live else { return Some(Err(Obstacle::Gone)) };
     let good = how.force || live.has_good_data();
@@ -50,6 +53,8 @@ pub(super) fn ready(
         | Connection::WFBitMapT
         | Connection::WFSyncUuid => None,
         connection if connection.is_connected() => Some(usable),
+        // The other side gave up when they last met: nobody comes.
+        _ if live.split_brain && waited >= REPENT => Some(Err(Obstacle::SplitBrain)),
         _ => None,
     }
 }
@@ -57,9 +62,10 @@ pub(super) fn ready(
 impl DrbdDisk {
     /// Allows writing here, when the other side is there, or known to be away.
     pub(super) async fn promote(&self, how: Assembly, known: u64, work: &Work) -> Result<()> {
-        let until = Instant::now() + HANDSHAKE;
-        let judged =
-            mirrors().wait(self.minor, until, None, |live| ready(live, how, known)).await?;
+        let began = Instant::now();
+        let judge = |live: Option<&Live>| ready(live, how, known, began.elapsed());
+        let (until, look) = (began + HANDSHAKE, Some(REPENT));
+        let judged = mirrors().wait(self.minor, until, look, judge).await?;
         match judged {
             Some(Ok(())) => {}
             Some(Err(obstacle)) => return Err(self.obstacle(obstacle, work).await),
@@ -177,6 +183,8 @@ mod tests {
     use super::*;
     use roost_proto::node::DiskRole;
 
+    const NOW: Duration = Duration::ZERO;
+
     fn live(connection: Connection, disk: DiskState, peer_disk: DiskState) -> Live {
         Live {
             resource: "resource0".into(),
@@ -198,7 +206,8 @@ mod tests {
         use Connection as C;
         use DiskState as D;
         let how = Assembly::of(DiskRole::Primary);
-        let ready = |connection, disk, peer| ready(Some(&live(connection, disk, peer)), how, 1);
+        let ready =
+            |connection, disk, peer| ready(Some(&live(connection, disk, peer)), how, 1, NOW);
         assert_eq!(ready(C::Waiting, D::UpToDate, D::Unknown), None);
         assert_eq!(ready(C::Comparing, D::UpToDate, D::Unknown), None);
         assert_eq!(ready(C::WFBitMapT, D::UpToDate, D::UpToDate), None);
@@ -217,16 +226,16 @@ mod tests {
         use DiskState as D;
         let how = Assembly { alone: true, ..Assembly::of(DiskRole::Primary) };
         let waiting = |disk| live(C::Waiting, disk, D::Unknown);
-        assert_eq!(ready(Some(&waiting(D::UpToDate)), how, 1), Some(Ok(())));
+        assert_eq!(ready(Some(&waiting(D::UpToDate)), how, 1, NOW), Some(Ok(())));
         let bad = Some(Err(Obstacle::NoGoodData));
-        assert_eq!(ready(Some(&waiting(D::Outdated)), how, 1), bad);
-        assert_eq!(ready(Some(&waiting(D::Inconsistent)), how, 1), bad);
+        assert_eq!(ready(Some(&waiting(D::Outdated)), how, 1, NOW), bad);
+        assert_eq!(ready(Some(&waiting(D::Inconsistent)), how, 1, NOW), bad);
         let forced = Assembly { force: true, ..how };
-        assert_eq!(ready(Some(&waiting(D::Outdated)), forced, 1), Some(Ok(())));
+        assert_eq!(ready(Some(&waiting(D::Outdated)), forced, 1, NOW), Some(Ok(())));
         // The dead one may still look alive for some seconds.
         let stale =
             Live { peer_role: Role::Primary, ..live(C::Comparing, D::UpToDate, D::Unknown) };
-        assert_eq!(ready(Some(&stale), how, 1), None);
+        assert_eq!(ready(Some(&stale), how, 1, NOW), None);
     }
 
     #[test]
@@ -234,11 +243,15 @@ mod tests {
         let split = live(Connection::StandAlone, DiskState::UpToDate, DiskState::Unknown);
         for alone in [true, false] {
             let how = Assembly { alone, force: true, ..Assembly::of(DiskRole::Primary) };
-            assert_eq!(ready(Some(&split), how, 0), Some(Err(Obstacle::SplitBrain)));
+            assert_eq!(ready(Some(&split), how, 0, NOW), Some(Err(Obstacle::SplitBrain)));
         }
         let how = Assembly::of(DiskRole::Primary);
         let before = Live { split_brain: true, ..split.clone() };
-        assert_eq!(ready(Some(&before), how, 1), Some(Err(Obstacle::SplitBrain)));
-        assert_eq!(ready(None, how, 0), Some(Err(Obstacle::Gone)));
+        assert_eq!(ready(Some(&before), how, 1, NOW), Some(Err(Obstacle::SplitBrain)));
+        // The other side has found it out, too, and does not come.
+        let waiting = Live { connection: Connection::Waiting, ..before };
+        assert_eq!(ready(Some(&waiting), how, 1, NOW), None);
+        assert_eq!(ready(Some(&waiting), how, 1, REPENT), Some(Err(Obstacle::SplitBrain)));
+        assert_eq!(ready(None, how, 0, NOW), Some(Err(Obstacle::Gone)));
     }
 }
