@@ -114,6 +114,26 @@ fn op(id: &str, fields: Value) -> Value {
     all
 }
 
+/// Writes web to node2.
+fn export(fields: Value) -> Value {
+    let mut all = json!({"OP_ID": "OP_BACKUP_EXPORT", "instance_name": WEB, "target_node": "node2"});
+    all.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
+    all
+}
+
+/// web is gone, but for an export on node2.
+fn exported(template: &str) -> Vec<Step> {
+    with(up(template), Do(export(json!({"remove_instance": true}))))
+}
+
+/// Makes an instance from it.
+fn import(fields: Value) -> Value {
+    let mut all = json!({"OP_ID": "OP_INSTANCE_CREATE", "instance_name": WEB, "mode": "import",
+                         "disks": [], "nics": [], "start": false});
+    all.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
+    all
+}
+
 /// The power of node1 has failed and the administrator said so.
 fn node1_dies(world: &mut World) {
     world.kill("node1");
@@ -323,6 +343,25 @@ scenarios! {
         instance("ACTIVATE_DISKS", json!({"wait_for_sync": true}));
     deactivate_disks_drbd: with(down("drbd"), Do(instance("ACTIVATE_DISKS", json!({})))) =>
         instance("DEACTIVATE_DISKS", json!({}));
+    backup_prepare: up("file") =>
+        op("BACKUP_PREPARE", json!({"instance_name": WEB, "mode": "local"}));
+    export_file: up("file") => export(json!({}));
+    export_plain_live: up("plain") => export(json!({"shutdown": false}));
+    export_drbd: up("drbd") => export(json!({"compress": "gzip"}));
+    export_stopped: down("ext") => export(json!({}));
+    export_long_sleep: up("gluster") => export(json!({"long_sleep": true}));
+    export_again: with(up("file"), Do(export(json!({})))) => export(json!({}));
+    export_elsewhere: with(up("file"), Do(export(json!({"target_node": "node3"})))) =>
+        export(json!({}));
+    #[lossy]
+    export_and_remove: up("drbd") => export(json!({"remove_instance": true}));
+    export_remove: with(up("file"), Do(export(json!({})))) =>
+        op("BACKUP_REMOVE", json!({"instance_name": WEB}));
+    import_file: exported("file") => import(json!({"pnode": "node1"}));
+    import_drbd: exported("drbd") => import(json!({"pnode": "node3", "snode": "node1"}));
+    import_renamed: with(up("plain"), Do(export(json!({})))) =>
+        import(json!({"instance_name": "copy.example.com", "pnode": "node3", "src_path": WEB,
+                      "src_node": "node2", "nics": [{"mac": "generate"}]}));
     shutdown: up("file") => instance("SHUTDOWN", json!({}));
     reboot_soft: up("sharedfile") => instance("REBOOT", json!({"reboot_type": "soft"}));
     reboot_hard: up("sharedfile") => instance("REBOOT", json!({"reboot_type": "hard"}));

@@ -265,9 +265,7 @@ impl Doer<'_> {
                 Ok(Outcome::default())
             }
             Action::Crypto(action) => nothing(crate::crypto::perform(self.host, action).await),
-            Action::Export(_) => {
-                Err(Error::environment("Exports cannot be made on this node"))
-            }
+            Action::Export(action) => crate::export::perform(self.host, action, work).await,
             Action::Delay { duration } => {
                 let duration = Duration::try_from_secs_f64(duration).map_err(|e| {
                     Error::wrong_input(format!("A delay of {duration} s cannot be kept: {e}"))

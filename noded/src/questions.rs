@@ -59,8 +59,8 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
         Question::Crypto(question) => {
             crate::crypto::answer(host, question).await.map(Answer::Crypto)
         }
-        Question::Export(_) => {
-            Err(Error::environment("Exports cannot be listed on this node"))
+        Question::Export(question) => {
+            crate::export::answer(host, question).await.map(Answer::Export)
         }
         Question::Volumes => block::lvm::volumes(true).await.map(Answer::Volumes),
         Question::Storage { storage_type, names } => {

@@ -1,5 +1,6 @@
 //! The commands: a folder per tool, a file per command.
 
+pub mod backup;
 pub mod cluster;
 pub mod daemon;
 pub mod debug;
@@ -22,6 +23,12 @@ use serde_json::Value;
 
 /// All tools.
 pub static TOOLS: &[Tool] = &[
+    Tool {
+        family: "backup",
+        program: "gnt-backup",
+        about: "exports of instances, and imports",
+        verbs: backup::VERBS,
+    },
     Tool {
         family: "cluster",
         program: "gnt-cluster",

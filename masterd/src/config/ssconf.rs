@@ -112,6 +112,13 @@ impl Config {
             Some(format!("{}={}", n.name, fill::ndparams(c, group, n).ssh_port))
         });
         put("ssh_ports", lines(ports));
+        // Not Ganeti's: how fast each node may move data of disks, MiB a second.
+        let rates = nodes.iter().filter_map(|n| {
+            let nd = fill::ndparams(c, self.groups.get(&n.group)?, n);
+            let (copy, resync) = (nd.disk_copy_rate, nd.disk_resync_rate);
+            (copy + resync > 0).then(|| format!("{} {copy} {resync}", n.uuid))
+        });
+        put("node_disk_rates", lines(rates));
         for hv in Hypervisor::ALL {
             let params = fill::cluster_hvparams(c, *hv);
             let text = params.iter().map(|(key, value)| format!("{key}={}", python(value)));
@@ -155,6 +162,7 @@ mod tests {
             "nodegroups",
             "offline_nodes",
             "online_nodes",
+            "node_disk_rates",
             "primary_ip_family",
             "release_version",
             "shared_file_storage_dir",
@@ -182,7 +190,8 @@ mod tests {
         site.node("node1", |n| {
             n.offline = true;
             n.vm_capable = false;
-            n.ndparams = serde_json::from_value(json!({"ssh_port": 2222})).expect("a map");
+            n.ndparams = serde_json::from_value(json!({"ssh_port": 2222, "disk_copy_rate": 50}))
+                .expect("a map");
         });
         site.node("node2", |n| {
             n.master_candidate = true;
@@ -225,6 +234,7 @@ mod tests {
         ] {
             assert_eq!(files[key], text, "{key}");
         }
+        assert_eq!(files["node_disk_rates"], format!("{} 50 0\n", node_id("node1")));
         let certs = format!("{}=AA:BB\n", node_id("node2"));
         assert_eq!(files["master_candidates_certs"], certs);
         assert!(files["nodegroups"].ends_with(" default\n"), "{}", files["nodegroups"]);

@@ -4,7 +4,8 @@ use super::carry_out::Run;
 use super::plan::{Step, Task};
 use super::{StepId, hooks};
 use roost_proto::error::{Error, Result};
-use roost_proto::node::{Action, Outcome};
+use roost_proto::node::{Action, ExportAction, Outcome};
+use roost_proto::params::ParamMap;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -107,31 +108,38 @@ impl Run<'_> {
     }
 
     /// Secret OS parameters are in no journal: they are put in at the last moment.
-    fn with_secrets<'b>(&self, action: &'b Action) -> Result<std::borrow::Cow<'b, Action>> {
+    fn with_secrets<'b>(&self, given: &'b Action) -> Result<std::borrow::Cow<'b, Action>> {
         use std::borrow::Cow;
-        let Action::OsRun { osparams_private, .. } = action else {
-            return Ok(Cow::Borrowed(action));
-        };
         let redacted = Value::String(roost_proto::opcodes::REDACTED.into());
-        if !osparams_private.values().any(|value| *value == redacted) {
-            return Ok(Cow::Borrowed(action));
+        let mut action = given.clone();
+        let hidden = private_params(&mut action).into_iter().flatten();
+        let mut hidden: Vec<_> = hidden.filter(|(_, value)| **value == redacted).collect();
+        if hidden.is_empty() {
+            return Ok(Cow::Borrowed(given));
         }
         let input = self.entry.input(self.op)?.to_json();
         let secrets = input.get("osparams_secret").cloned().unwrap_or_default();
-        let mut action = action.clone();
-        if let Action::OsRun { osparams_private, .. } = &mut action {
-            for (name, value) in osparams_private.iter_mut().filter(|(_, v)| **v == redacted) {
-                match secrets.get(name) {
-                    Some(secret) if *secret != redacted => *value = secret.clone(),
-                    _ => {
-                        return Err(Error::wrong_state(
-                            "Please re-submit secret parameters to job.",
-                        ));
-                    }
+        for (name, value) in &mut hidden {
+            match secrets.get(name.as_str()) {
+                Some(secret) if *secret != redacted => **value = secret.clone(),
+                _ => {
+                    return Err(Error::wrong_state("Please re-submit secret parameters to job."));
                 }
             }
         }
+        drop(hidden);
         Ok(Cow::Owned(action))
+    }
+}
+
+/// The parameters of an OS that are not for everybody, where an action has some.
+fn private_params(action: &mut Action) -> Option<&mut ParamMap> {
+    match action {
+        Action::OsRun { osparams_private, .. } => Some(osparams_private),
+        Action::Export(ExportAction::Accept { scripts, .. } | ExportAction::Send { scripts, .. }) => {
+            Some(&mut scripts.osparams_private)
+        }
+        _ => None,
     }
 }
 

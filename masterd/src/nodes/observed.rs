@@ -82,14 +82,18 @@ impl Observed {
         self.0.came.subscribe()
     }
 
-    /// An action left a guest in a new state: known before any watcher is told.
+    /// An action left guests or exports in a new state: known before any watcher is told.
     pub fn apply_outcome(&self, node: NodeId, outcome: &Outcome) {
-        if outcome.guest.is_none() && outcome.gone.is_empty() {
+        let Outcome { guest, gone, exports, .. } = outcome;
+        if guest.is_none() && gone.is_empty() && exports.is_none() {
             return;
         }
         self.change(node, |view| {
             for name in &outcome.gone {
                 remove(view, name, None);
+            }
+            if let Some(exports) = exports {
+                view.report.exports.clone_from(exports);
             }
             if let Some(guest) = &outcome.guest {
                 view.guests.insert(guest.name.clone(), guest.clone());

@@ -4,6 +4,7 @@
 //! nodes, and the plan it makes from their answers. Order, durability and undoing are the job
 //! engine's.
 
+mod backup;
 mod cluster;
 mod context;
 mod ext_storage;
@@ -64,6 +65,9 @@ macro_rules! operations {
 }
 
 operations! {
+    BackupExport,
+    BackupPrepare,
+    BackupRemove,
     ClusterActivateMasterIp,
     ClusterConfigQuery,
     ClusterDeactivateMasterIp,

@@ -21,19 +21,19 @@ pub(super) fn answer(
     )?;
     let rows = nodes
         .into_iter()
-        .flat_map(|node| exports(node).into_iter().map(move |export| ExportRow { node, export }));
+        .flat_map(|node| exports(world, node).map(move |export| ExportRow { node, export }));
     asked.answer(rows)
 }
 
-/// The exports on a node: none, since nothing makes exports yet.
-fn exports(_: &Node) -> Vec<String> {
-    Vec::new()
+/// The exports on a node, as it told last.
+fn exports<'a>(world: &'a World, node: &Node) -> impl Iterator<Item = &'a String> + use<'a> {
+    world.seen.get(&node.uuid).into_iter().flat_map(|view| &view.report.exports)
 }
 
 #[derive(Debug)]
 struct ExportRow<'a> {
     node: &'a Node,
-    export: String,
+    export: &'a String,
 }
 
 impl Row for ExportRow<'_> {
@@ -53,10 +53,16 @@ mod tests {
     use roost_proto::query::Resource;
 
     #[test]
-    fn there_are_none_but_nodes_must_exist() {
-        let world = world();
+    fn each_export_that_a_node_told_of_is_a_row() {
+        let mut world = world();
         assert!(cells(&world, Resource::Export, &["node", "export"], &[]).is_empty());
-        assert!(cells(&world, Resource::Export, &["node"], &["node1"]).is_empty());
+        let node = world.config.node("node1").expect("node1").uuid;
+        let view = world.seen.entry(node).or_default();
+        std::sync::Arc::make_mut(view).report.exports = vec!["db".into(), "web".into()];
+        let rows = cells(&world, Resource::Export, &["export"], &[]);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(cells(&world, Resource::Export, &["export"], &["node1"]), rows);
+        assert!(cells(&world, Resource::Export, &["export"], &["node2"]).is_empty());
         let error = error(&world, Resource::Export, &["node"], &["nope"]);
         assert_eq!(error.message, "Node 'nope' not known");
     }

@@ -4,7 +4,7 @@ use super::world::World;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{
-    Answer, ConsoleInfo, ExportAnswer, ExtReport, IpReport, OsReport, Question, ResolvedName,
+    Answer, ConsoleInfo, ExtReport, IpReport, OsReport, Question, ResolvedName,
     StorageUnit, VerifyReport,
 };
 
@@ -110,7 +110,7 @@ impl World {
             }
             Question::Crypto(question) => Answer::Crypto(self.answer_crypto(node, question)?),
             Question::Space { .. } => Answer::Space(Some(STORAGE)),
-            Question::Export(_) => Answer::Export(ExportAnswer::List(vec![])),
+            Question::Export(question) => self.answer_export(node, question)?,
             Question::Command { .. } => Answer::Command { code: 0, output: vec![] },
         })
     }

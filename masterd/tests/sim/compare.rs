@@ -126,6 +126,14 @@ pub fn world(world: &World, config: &Config) -> Vec<String> {
         for instance in machine.receiving.values() {
             line(format!("{name} receives {instance}"));
         }
+        for (of, export) in &machine.exports.whole {
+            let timeless = |line: &&str| !line.starts_with("timestamp");
+            let config: Vec<&str> = export.config.lines().filter(timeless).collect();
+            line(format!("{name} export {of} {config:?} {:?}", export.dumps));
+        }
+        for export in machine.exports.unfinished.keys() {
+            line(format!("{name} begun export {export}"));
+        }
         for (ip, place) in &machine.addresses {
             line(format!("{name} address {ip} {place}"));
         }

@@ -10,6 +10,7 @@ pub mod answers;
 pub mod compare;
 pub mod crypto;
 pub mod disks;
+pub mod export;
 pub mod hands;
 pub mod mirror;
 pub mod scenario;

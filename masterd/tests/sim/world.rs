@@ -86,6 +86,7 @@ pub struct Machine {
     pub receiving: BTreeMap<String, InstanceId>,
     pub ssconf: BTreeMap<String, String>,
     pub crypto: super::crypto::Equipment,
+    pub exports: super::export::Exports,
     /// The master IP with its device, where it is here.
     pub addresses: BTreeMap<IpAddr, String>,
     /// Physical volumes on which nothing new may be put.
@@ -174,7 +175,7 @@ impl Machine {
             .ok_or_else(|| wrong(format!("{name} does not run here")))
     }
 
-    fn usable(&self, disk: DiskId) -> Result<()> {
+    pub fn usable(&self, disk: DiskId) -> Result<()> {
         match self.assembled.get(&disk) {
             Some(Access::Shared | Access::Exclusive) => Ok(()),
             other => Err(wrong(format!("disk {disk} is not usable here: {other:?}"))),
@@ -300,12 +301,12 @@ impl World {
                 }
                 Ok(Outcome::default())
             }
+            Action::Export(action) => self.apply_export(node, action),
             Action::Crypto(action) => {
                 self.apply_crypto(node, action)?;
                 Ok(Outcome::default())
             }
-            Action::Hooks { .. }
-            | Action::Delay { .. } => Ok(Outcome::default()),
+            Action::Hooks { .. } | Action::Delay { .. } => Ok(Outcome::default()),
             Action::StorageModify { name, changes, .. } => {
                 let full = &mut self.machine(node)?.not_allocatable;
                 match changes["allocatable"].as_bool() {

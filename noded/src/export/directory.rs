@@ -3,7 +3,8 @@
 //! ```text
 //!   <export directory>/web1/        a whole export: config.ini and dumps
 //!                      web1.new/    one that is being made, or was when something broke
-//!                      web1.old/    the one before, for the moment in which the new takes its place
+//!                      web1.old/    the one before, until the new one is settled: until then it has
+//!                                   a mark, and may be taken back
 //! ```
 
 use crate::durable;
@@ -18,6 +19,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Says what the instance was like.
 pub const CONFIG: &str = "config.ini";
+/// In an export that may still be taken back.
+const UNSETTLED: &str = ".unsettled";
 /// A `config.ini` that is larger than this is none, bytes.
 const LARGEST: u64 = 1 << 20;
 
@@ -79,6 +82,7 @@ pub fn info(paths: &Paths, path: &str) -> Result<Option<ExportInfo>> {
         if let (Ok(name), Ok(meta)) = (entry.file_name().into_string(), entry.metadata())
             && meta.is_file()
             && name != CONFIG
+            && name != UNSETTLED
         {
             dumps.insert(name, meta.len());
         }
@@ -86,12 +90,14 @@ pub fn info(paths: &Paths, path: &str) -> Result<Option<ExportInfo>> {
     Ok(Some(ExportInfo { config, dumps }))
 }
 
-/// Begins an export: an empty directory in which dumps can be made. What an earlier try left there
-/// stays, so that a dump that broke goes on; nothing else is in such a directory.
+/// Begins an export: a directory in which dumps can be made. What an earlier try left of them stays,
+/// so that a dump that broke goes on; nothing else is in such a directory.
 pub fn begin(paths: &Paths, name: &str, dumps: &[String]) -> Result<PathBuf> {
     if let Some(bad) = dumps.iter().find(|dump| !is_name(dump) || dump.as_str() == CONFIG) {
         return Err(Error::wrong_input(format!("'{bad}' cannot be the name of a dump")));
     }
+    // The one before was good, or it would not be there any more.
+    settle(paths, name)?;
     let dir = unfinished(paths, name)?;
     let failed = |e: io::Error| {
         Error::exec(format!("Cannot make the directory of an export '{}': {e}", dir.display()))
@@ -104,17 +110,19 @@ pub fn begin(paths: &Paths, name: &str, dumps: &[String]) -> Result<PathBuf> {
             fs::remove_file(entry.path()).map_err(failed)?;
         }
     }
+    durable::write(&dir.join(UNSETTLED), b"", 0o600)?;
     durable::sync_parent(&dir).map_err(failed)?;
     Ok(dir)
 }
 
-/// Makes it whole: from now on it is what the export of that name is.
+/// Makes it whole: it is what the export of that name is, unless it is taken back. The one before is
+/// kept aside until then.
 pub fn finish(paths: &Paths, name: &str, config: &str) -> Result<()> {
     let (new, place) = (unfinished(paths, name)?, whole(paths, name)?);
-    let old = whole(paths, &format!("{name}.old"))?;
     if !new.exists() && fs::read_to_string(place.join(CONFIG)).is_ok_and(|text| text == config) {
-        return erase(&old);
+        return Ok(());
     }
+    let old = aside(paths, name)?;
     let failed = |e: io::Error| {
         Error::exec(format!(
             "Cannot put the export '{}' in its place '{}': {e}",
@@ -125,29 +133,52 @@ pub fn finish(paths: &Paths, name: &str, config: &str) -> Result<()> {
     durable::write(&new.join(CONFIG), config.as_bytes(), 0o600)?;
     File::open(&new).and_then(|dir| dir.sync_all()).map_err(failed)?;
     if place.symlink_metadata().is_ok() {
-        // Half of an exchange that a crash cut short may be there.
         erase(&old)?;
         fs::rename(&place, &old).map_err(failed)?;
     }
-    fs::rename(&new, &place).and_then(|()| durable::sync_parent(&place)).map_err(failed)?;
-    erase(&old)
+    fs::rename(&new, &place).and_then(|()| durable::sync_parent(&place)).map_err(failed)
 }
 
-/// Removes an export, or only what has not become whole.
+/// It stays: the one before goes.
+pub fn settle(paths: &Paths, name: &str) -> Result<()> {
+    let (place, old) = (whole(paths, name)?, aside(paths, name)?);
+    if place.symlink_metadata().is_err() {
+        return put_back(&old, &place);
+    }
+    // The one before first: while the mark is there, it is known what is to be done.
+    erase(&old)?;
+    match place.is_dir() {
+        true => durable::remove(&place.join(UNSETTLED)),
+        false => Ok(()),
+    }
+}
+
+/// Removes an export, or only one that is not settled.
 pub fn remove(paths: &Paths, name: &str, unfinished: bool) -> Result<()> {
+    let (place, old) = (whole(paths, name)?, aside(paths, name)?);
     erase(&self::unfinished(paths, name)?)?;
-    let (place, old) = (whole(paths, name)?, whole(paths, &format!("{name}.old"))?);
     if !unfinished {
         erase(&place)?;
         return erase(&old);
     }
-    // The moment between the two renames: the old one is the export still.
-    if old.exists() && !place.exists() {
-        return fs::rename(&old, &place)
-            .and_then(|()| durable::sync_parent(&place))
-            .map_err(|e| Error::exec(format!("Cannot put '{}' back: {e}", old.display())));
+    if place.join(UNSETTLED).exists() {
+        erase(&place)?;
     }
-    erase(&old)
+    put_back(&old, &place)
+}
+
+/// What was kept aside is the export again, if nothing is in its place.
+fn put_back(old: &Path, place: &Path) -> Result<()> {
+    if !old.exists() || place.exists() {
+        return Ok(());
+    }
+    fs::rename(old, place)
+        .and_then(|()| durable::sync_parent(place))
+        .map_err(|e| Error::exec(format!("Cannot put '{}' back: {e}", old.display())))
+}
+
+fn aside(paths: &Paths, name: &str) -> Result<PathBuf> {
+    whole(paths, &format!("{name}.old"))
 }
 
 fn erase(dir: &Path) -> Result<()> {
@@ -188,36 +219,57 @@ mod tests {
             assert_eq!(before.len(), usize::from(content == "second"), "{before:?}");
             finish(&paths, "web1", "[export]\n").expect("finished");
             finish(&paths, "web1", "[export]\n").expect("finished already");
-            assert_eq!(list(&paths), ["web1"]);
-            let dump = whole(&paths, "web1").expect("name").join("d0");
-            assert_eq!(fs::read_to_string(dump).expect("dump"), content);
+            assert_eq!(dump(&paths), content);
+            for _ in 0..2 {
+                settle(&paths, "web1").expect("settled");
+                remove(&paths, "web1", true).expect("nothing is unfinished");
+            }
+            assert_eq!((list(&paths), dump(&paths).as_str()), (vec!["web1".into()], content));
         }
         let info = info(&paths, "web1").expect("read").expect("there");
-        assert_eq!((info.config.as_str(), info.dumps["d0"]), ("[export]\n", 6));
+        assert_eq!((info.config.as_str(), info.dumps.len()), ("[export]\n", 1));
+        assert_eq!(info.dumps["d0"], 6);
         assert_eq!(fs::read_dir(paths.export_dir()).expect("list").count(), 1);
-        remove(&paths, "web1", true).expect("nothing is unfinished");
-        assert_eq!(list(&paths), ["web1"]);
         remove(&paths, "web1", false).expect("removed");
         remove(&paths, "web1", false).expect("removed already");
         assert_eq!(super::info(&paths, "web1").expect("read"), None);
     }
 
+    fn dump(paths: &Paths) -> String {
+        fs::read_to_string(paths.export_dir().join("web1/d0")).expect("dump")
+    }
+
     #[test]
-    fn a_crash_between_the_renames_loses_nothing() {
+    fn taken_back_it_leaves_the_one_before_wherever_it_broke() {
         let (_dir, paths) = node();
-        begin(&paths, "web1", &[]).expect("begun");
+        let begun = |content: &str| {
+            let dir = begin(&paths, "web1", &["d0".into()]).expect("begun");
+            fs::write(dir.join("d0"), content).expect("dump");
+        };
+        begun("old");
         finish(&paths, "web1", "old").expect("finished");
-        let dir = begin(&paths, "web1", &["d0".into()]).expect("begun");
-        fs::write(dir.join("d0"), "x").expect("dump");
+        settle(&paths, "web1").expect("settled");
+        remove(&paths, "web1", true).expect("before it began");
+        assert_eq!(dump(&paths), "old");
+        begun("new");
+        remove(&paths, "web1", true).expect("begun");
+        assert_eq!(dump(&paths), "old");
+        begun("new");
         let (place, old) = (paths.export_dir().join("web1"), paths.export_dir().join("web1.old"));
-        fs::rename(&place, &old).expect("the first rename");
+        fs::rename(&place, &old).expect("the first of two renames");
+        remove(&paths, "web1", true).expect("between the renames");
+        assert_eq!(dump(&paths), "old");
+        begun("new");
         finish(&paths, "web1", "new").expect("finished");
-        assert_eq!(fs::read_to_string(place.join(CONFIG)).expect("config"), "new");
-        assert!(!old.exists());
-        fs::rename(&place, &old).expect("the first rename of another");
-        begin(&paths, "web1", &[]).expect("begun");
-        remove(&paths, "web1", true).expect("undone");
-        assert_eq!(list(&paths), ["web1"], "the former one is back");
+        remove(&paths, "web1", true).expect("finished, and taken back");
+        assert_eq!(dump(&paths), "old");
+        begun("new");
+        fs::rename(&place, &old).expect("the first of two renames");
+        finish(&paths, "web1", "new").expect("gone on with");
+        // The job ended well, but settling did not come through: the next export does it.
+        begun("newest");
+        remove(&paths, "web1", true).expect("taken back");
+        assert_eq!(dump(&paths), "new");
     }
 
     #[test]

@@ -30,9 +30,12 @@ pub enum ExportAction {
         compress: String,
     },
     /// All dumps are there: writes `config.ini`, makes all of it durable and puts it in the place
-    /// of an older export of that name. Done already: success.
+    /// of an older export of that name, which is kept aside. Done already: success.
     Finish { name: InstanceName, config: String },
-    /// Removes an export. With `unfinished` only what has not become whole. Not there: success.
+    /// It stays: the older one that was kept aside goes.
+    Settle { name: InstanceName },
+    /// Removes an export. With `unfinished` only one that is not settled; what it took the place of
+    /// is back then. Not there: success.
     Remove {
         name: String,
         #[serde(default)]

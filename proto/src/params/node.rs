@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Every node parameter.
 pub const TABLE: &[Param] = &[
     param("cpu_speed", Kind::Float, Lit::F(1.0), Check::Any),
+    param("disk_copy_rate", Kind::Int, Lit::I(0), Check::AtLeast(0)),
+    param("disk_resync_rate", Kind::Int, Lit::I(0), Check::AtLeast(0)),
     param("exclusive_storage", Kind::Bool, Lit::B(false), Check::Any),
     param("oob_program", Kind::Text, Lit::T(""), Check::Path),
     param("ovs", Kind::Bool, Lit::B(false), Check::Any),
@@ -39,6 +41,11 @@ pub struct FilledNd {
     pub ssh_port: u16,
     /// Compared with a node of speed 1.
     pub cpu_speed: f64,
+    /// MiB a second that all copies, exports, imports and wipes of the node may move together; 0:
+    /// as fast as they can. Not Ganeti's.
+    pub disk_copy_rate: u64,
+    /// The same for resynchronizations of mirrors.
+    pub disk_resync_rate: u64,
 }
 
 impl FilledNd {
@@ -57,6 +64,8 @@ impl FilledNd {
             ovs_link: text("ovs_link", ""),
             ssh_port: number("ssh_port").and_then(|n| n.try_into().ok()).unwrap_or(22),
             cpu_speed: map.get("cpu_speed").and_then(Value::as_f64).unwrap_or(1.0),
+            disk_copy_rate: number("disk_copy_rate").unwrap_or(0),
+            disk_resync_rate: number("disk_resync_rate").unwrap_or(0),
         }
     }
 
@@ -71,6 +80,8 @@ impl FilledNd {
             ("ovs_link".to_owned(), self.ovs_link.as_str().into()),
             ("ssh_port".to_owned(), self.ssh_port.into()),
             ("cpu_speed".to_owned(), self.cpu_speed.into()),
+            ("disk_copy_rate".to_owned(), self.disk_copy_rate.into()),
+            ("disk_resync_rate".to_owned(), self.disk_resync_rate.into()),
         ])
     }
 }

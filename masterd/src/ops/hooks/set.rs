@@ -104,6 +104,7 @@ pub fn draft(op: &OpCode, before: &Config, after: &Config) -> Option<Draft> {
             draft.post_nodes.push(target);
             Some(draft)
         }
+        OpCode::BackupExport(op) => place.instance_export(op),
         _ => None,
     }
 }
@@ -225,6 +226,26 @@ impl Place<'_> {
             all.insert("SRC_PATH".into(), or_none(op.src_path.as_ref()));
         }
         Some(self.draft("instance-add", "INSTANCE", nodes(self.after, new), all))
+    }
+
+    /// The instance as it was: it may be gone after it.
+    fn instance_export(&self, op: &BackupExport) -> Option<Draft> {
+        let target = match (&op.target_node_uuid, &op.target_node) {
+            (Some(uuid), _) => self.before.node(uuid).ok()?,
+            (None, ExportTarget::Node(name)) => self.before.node(name).ok()?,
+            (None, ExportTarget::Remote(_)) => return None,
+        };
+        let instance = self.before.instance(&op.instance_name).ok()?;
+        let mut all = instance::vars(self.before, instance);
+        all.extend(vars([
+            ("EXPORT_MODE", op.mode.to_string()),
+            ("EXPORT_NODE", target.name.to_string()),
+            ("EXPORT_DO_SHUTDOWN", flag(op.shutdown)),
+            ("SHUTDOWN_TIMEOUT", op.shutdown_timeout.to_string()),
+            ("REMOVE_INSTANCE", flag(op.remove_instance)),
+        ]));
+        let nodes = vec![instance.primary_node, target.uuid];
+        Some(self.draft("instance-export", "INSTANCE", nodes, all))
     }
 
     /// The old name in both phases: the new one has its own variable.

@@ -6,7 +6,7 @@
 //! ```
 
 use super::create_nodes::{self as nodes, Nodes};
-use super::{check, devices};
+use super::{check, devices, import};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::{Level, LockName, LockSet, Mode};
 use crate::jobs::plan::{Plan, Step, Task};
@@ -14,13 +14,11 @@ use crate::ops::disks::make::{self, NewDisk};
 use crate::ops::disks::{active, adopt, space};
 use crate::ops::guest::{guest_with, instance_ref};
 use crate::ops::{Context, Operate};
-use roost_proto::choices::{
-    AdminState, AdminStateSource, DiskTemplate, FileDriver, Hypervisor, InstCreateMode,
-};
+use roost_proto::choices::{AdminState, AdminStateSource, DiskTemplate, FileDriver, Hypervisor};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{InstanceId, NodeId};
 use roost_proto::names::InstanceName;
-use roost_proto::node::{Action, Answer, OsReport, OsScript, Question};
+use roost_proto::node::{Action, Answer, ExportScripts, OsReport, OsScript, Question};
 use roost_proto::objects::{Disk, Instance};
 use roost_proto::opcodes::{InstanceCreate, REDACTED};
 use roost_proto::params::{ParamMap, backend, fill, hypervisor};
@@ -37,6 +35,7 @@ impl Operate for InstanceCreate {
         let mut locks = LockSet::new().with(LockName::new(Level::Instance, &name), Mode::Exclusive);
         let template = template(self, config)?;
         check::lock_nodes(&mut locks, config, &nodes::possible(self, config, template)?);
+        import::lock(self, config, &mut locks)?;
         Ok(locks)
     }
 
@@ -46,7 +45,7 @@ impl Operate for InstanceCreate {
         let bridges = bridges(self, config);
         let template = template(self, config)?;
         let primaries = nodes::primaries(self, config)?;
-        let mut questions = Vec::new();
+        let mut questions = import::questions(self, config)?;
         for node in nodes::possible(self, config, template)? {
             questions.push((node, Question::Node));
         }
@@ -56,7 +55,7 @@ impl Operate for InstanceCreate {
             if !bridges.is_empty() {
                 questions.push((node, Question::MissingBridges { bridges: bridges.clone() }));
             }
-            if installs(self) {
+            if installs(self) || import::is_import(self) {
                 questions.push((node, Question::OsList));
             }
         }
@@ -64,6 +63,20 @@ impl Operate for InstanceCreate {
     }
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
+        match import::complete(self, cx)? {
+            Some((op, source)) => op.make(cx, Some(&source)),
+            None => self.make(cx, None),
+        }
+    }
+}
+
+/// How it is made; with `source` from an export.
+trait Make {
+    fn make(&self, cx: &mut Context<'_, '_>, source: Option<&import::Source>) -> Result<Plan>;
+}
+
+impl Make for InstanceCreate {
+    fn make(&self, cx: &mut Context<'_, '_>, source: Option<&import::Source>) -> Result<Plan> {
         let config = cx.config();
         let template = template(self, config)?;
         check_request(self, config, template)?;
@@ -149,8 +162,9 @@ impl Operate for InstanceCreate {
             cx.warn(violation);
         }
 
+        let source = source.map(|source| (source, cx.uuid().to_string()));
         let mut plan = cx.start_plan();
-        fill_plan(self, config, &mut plan, &instance, &disks, start)?;
+        fill_plan(self, config, &mut plan, &instance, (&disks, source), start)?;
         plan.pivot.changes =
             disks.into_iter().map(|d| Change::Add(Object::Disk(Box::new(d)))).collect();
         plan.pivot.changes.push(Change::Add(Object::Instance(Box::new(instance))));
@@ -176,7 +190,7 @@ fn fill_plan(
     config: &Config,
     plan: &mut Plan,
     instance: &Instance,
-    disks: &[Disk],
+    (disks, source): (&[Disk], Option<(&import::Source, String)>),
     start: bool,
 ) -> Result<()> {
     let node = instance.primary_node;
@@ -208,7 +222,15 @@ fn fill_plan(
             Step::new("wiping instance disks", on(wipe)).saying("* wiping instance disks..."),
         );
     }
-    if installs(op) && !disks.is_empty() {
+    if let Some((source, token)) = source {
+        let scripts = ExportScripts {
+            guest: (*guest).clone(),
+            osparams: fill::osparams(&config.cluster, &instance.os, &instance.osparams),
+            osparams_private: private_params(op, config, instance),
+            debug: false,
+        };
+        plan.before.extend(import::steps(source, config, scripts, &op.compress, token)?);
+    } else if installs(op) && !disks.is_empty() {
         let run = Action::OsRun {
             guest: guest.clone(),
             script: OsScript::Create { reinstall: false },
@@ -242,12 +264,6 @@ fn installs(op: &InstanceCreate) -> bool {
 
 /// What can be refused without asking anybody.
 fn check_request(op: &InstanceCreate, config: &Config, template: DiskTemplate) -> Result<()> {
-    if op.mode != InstCreateMode::Create {
-        return Err(Error::wrong_input(format!(
-            "Instance creation mode '{}' is not available in this version",
-            op.mode
-        )));
-    }
     if op.forthcoming || op.commit {
         return Err(Error::wrong_input("Forthcoming instances are not available in this version"));
     }
@@ -308,6 +324,7 @@ fn template(op: &InstanceCreate, config: &Config) -> Result<DiskTemplate> {
     let enabled = &config.cluster.enabled_disk_templates;
     let template = op
         .disk_template
+        .or(import::likely_template(op))
         .or(config.cluster.default_disk_template())
         .ok_or_else(|| Error::wrong_state("The cluster has no disk template enabled"))?;
     if enabled.contains(&template) {

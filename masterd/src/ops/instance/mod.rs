@@ -1,6 +1,6 @@
 //! Opcodes about instances.
 
-mod check;
+pub mod check;
 mod console;
 mod convert;
 mod create;
@@ -9,6 +9,7 @@ mod devices;
 mod disks;
 mod failover;
 mod grow_disk;
+mod import;
 mod migrate;
 mod migrate_disks;
 mod move_disks;
@@ -24,5 +25,5 @@ mod replace_disks;
 mod set_devices;
 mod set_disks;
 mod set_params;
-mod shutdown;
+pub mod shutdown;
 mod startup;

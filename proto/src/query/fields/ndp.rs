@@ -12,7 +12,7 @@ const fn param(
 }
 
 /// The node parameters.
-pub static NDP_PARAMS: [ParamField; 8] = [
+pub static NDP_PARAMS: [ParamField; 10] = [
     param("oob_program", Some("OutOfBandProgram"), FieldKind::Other, "Out-of-band helper program"),
     param("spindle_count", Some("SpindleCount"), FieldKind::Number, "Number of disks in the node"),
     param(
@@ -31,4 +31,16 @@ pub static NDP_PARAMS: [ParamField; 8] = [
     ),
     param("ssh_port", None, FieldKind::Number, "Port of the SSH daemon"),
     param("cpu_speed", None, FieldKind::Float, "Speed of the CPUs, relative to others"),
+    param(
+        "disk_copy_rate",
+        Some("CopyRate"),
+        FieldKind::Number,
+        "MiB/s that all copies of disks may move together (0: no limit)",
+    ),
+    param(
+        "disk_resync_rate",
+        Some("ResyncRate"),
+        FieldKind::Number,
+        "MiB/s of all resynchronizations of mirrors together (0: no limit)",
+    ),
 ];
