@@ -1,6 +1,6 @@
 //! Disks and network cards as `--disk` and `--net` describe them.
 
-use crate::values::{Ident, to_params};
+use crate::values::{Ident, ident, to_params};
 use roost_proto::choices::DeviceAction;
 use roost_proto::error::{Error, Result};
 use roost_proto::keyval::{IdentValue, KvMap, KvValue};
@@ -88,6 +88,13 @@ pub fn changes<T: DeserializeOwned>(
 
 fn change<T: DeserializeOwned>(option: &str, device: &Ident) -> Result<DeviceChange<T>> {
     let what = format!("{option} {}", device.ident);
+    // `attach,uuid=…` is as good as `attach:uuid=…`.
+    if let Some((word, rest)) = device.ident.split_once(',')
+        && action_word(word).is_some()
+    {
+        let meant = ident(&format!("{word}:{rest}"))?;
+        return change(option, &meant);
+    }
     let IdentValue::Set(settings) = &device.value else {
         return Err(Error::wrong_input(format!(
             "{what}: to remove a device write {option} {}:remove",
@@ -142,7 +149,6 @@ pub fn reference(text: &str) -> DeviceRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::ident;
     use serde_json::{json, to_value};
 
     fn idents(texts: &[&str]) -> Vec<Ident> {
@@ -169,6 +175,24 @@ mod tests {
             assert!(error.message.contains(why), "{bad}: {error}");
         }
         assert!(new_disks(&idents(&["0:size=1", "0:size=1"])).is_err());
+    }
+
+    #[test]
+    fn disks_are_attached_in_all_forms() {
+        let list: Vec<DeviceChange<DiskSpec>> = changes(
+            "--disk",
+            &idents(&["attach:uuid=u", "attach,name=data", "0:attach,uuid=u", "data:detach"]),
+        )
+        .expect("good");
+        assert_eq!(
+            to_value(list).expect("json"),
+            json!([
+                ["attach", -1, {"uuid": "u"}],
+                ["attach", -1, {"name": "data"}],
+                ["attach", 0, {"uuid": "u"}],
+                ["detach", "data", {}],
+            ])
+        );
     }
 
     #[test]

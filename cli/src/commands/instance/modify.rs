@@ -38,7 +38,7 @@ pub struct Modify {
     /// Convert the disks
     #[arg(short = 't', long, value_name = "TEMPLATE")]
     disk_template: Option<DiskTemplate>,
-    /// For a conversion to drbd: the mirror's node
+    /// For a conversion to drbd, or the first drbd disk: the mirror's node
     #[arg(short, long, value_name = "NODE")]
     node: Option<String>,
     /// For a conversion: allocator that selects nodes; . is the cluster's default
@@ -107,9 +107,15 @@ impl Modify {
             (_, true) => Some(false),
             _ => None,
         };
-        if self.disk_template.is_none() && (self.node.is_some() || self.iallocator.is_some()) {
+        let adds = |disk: &Ident| disk.ident == "add" || disk.ident.starts_with("add,");
+        let first_disk = self.node.is_some() && self.disk.iter().any(adds);
+        if self.disk_template.is_none()
+            && !first_disk
+            && (self.node.is_some() || self.iallocator.is_some())
+        {
             return Err(Error::wrong_input(
-                "-n and -I are for conversions of disks: they need -t TEMPLATE",
+                "-n and -I are for conversions of disks (-t TEMPLATE), and -n for the first \
+                 mirrored disk of an instance (--disk add:dev_type=drbd,…)",
             ));
         }
         Ok(InstanceSetParams {

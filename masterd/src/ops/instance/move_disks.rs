@@ -3,12 +3,17 @@
 //! ```text
 //!   stop it, make disks there, copy │ primary := new │ remove the old disks, start
 //! ```
+//!
+//! If anything fails before the pivot the new disks go and the instance runs where it was.
 
 use super::{check, shutdown, startup};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step, Task};
-use crate::ops::guest::{disks, filled_disks, guest, guest_with, instance_ref};
+use crate::ops::backup;
+use crate::ops::disks::active::{self, Assembling};
+use crate::ops::disks::space;
+use crate::ops::guest::{guest, guest_with, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
@@ -71,11 +76,13 @@ impl Operate for InstanceMove {
         }
         let new: Vec<Disk> =
             old.iter().map(|disk| Disk { nodes: vec![target.uuid], ..disk.clone() }).collect();
+        space::check(cx, &[target.uuid], &new)?;
+        backup::check_tool(config, &self.compress)?;
         let mut moved = Instance::clone(instance);
         moved.primary_node = target.uuid;
         moved.disks_active = up && !new.is_empty();
-        let there = filled_disks(config, target.uuid, &new)?;
-        let here = disks(config, instance)?;
+        let there = active::on_node(config, target.uuid, target.uuid, &new)?;
+        let here = active::on_node(config, source.uuid, source.uuid, &old)?;
         let token = cx.uuid().to_string();
 
         let mut plan = cx.start_plan();
@@ -95,45 +102,43 @@ impl Operate for InstanceMove {
             }
             plan.before.push(stop);
         }
-        let create = Action::DisksCreate { instance: who.clone(), disks: there.clone() };
-        let remove = Action::DisksRemove { instance: who.clone(), disks: there.clone() };
-        plan.before.push(
-            Step::new("creating disks on target", on_target(create)).undone_by(on_target(remove)),
-        );
-        let receive = Action::DisksReceive {
-            instance: who.clone(),
-            disks: there.clone(),
-            token: token.clone(),
-        };
-        plan.before.push(Step::new("preparing target to receive", on_target(receive)));
-        let copy = Action::DisksCopy {
-            instance: who.clone(),
-            from: here.clone(),
-            to: there.clone(),
-            target: target.uuid,
-            address: target.primary_ip.clone(),
-            token,
-            compress: String::new(),
-        };
-        plan.before.push(Step::new("copying instance disks", on_source(copy)).saying(format!(
-            "Copying disks of instance {} to node {}",
-            instance.name, target.name
-        )));
+        if !instance.disks_active {
+            let how = Assembling::default();
+            plan.before.extend(active::assemble(config, &who, &old, source.uuid, &how)?);
+        }
+        plan.before.extend(active::create(config, &who, &new, target.uuid)?);
+        if !new.is_empty() {
+            let receive = Action::DisksReceive {
+                instance: who.clone(),
+                disks: there.clone(),
+                token: token.clone(),
+            };
+            plan.before.push(Step::new("preparing target to receive", on_target(receive)));
+            let copy = Action::DisksCopy {
+                instance: who.clone(),
+                from: here,
+                to: there,
+                target: target.uuid,
+                address: target.primary_ip.clone(),
+                token,
+                compress: self.compress.clone(),
+            };
+            plan.before.push(Step::new("copying instance disks", on_source(copy)).saying(format!(
+                "Copying disks of instance {} to node {}",
+                instance.name, target.name
+            )));
+        }
         for disk in &new {
             plan.pivot.changes.push(Change::Update(Object::Disk(Box::new(disk.clone()))));
         }
         plan.pivot.changes.push(Change::Update(Object::Instance(Box::new(moved.clone()))));
-        plan.after.extend(shutdown::deactivate(instance, source.uuid, here.clone()));
-        let gone = Action::DisksRemove { instance: who, disks: here };
-        plan.after.push(
-            Step::new("removing the disks on the original node", on_source(gone))
-                .saying("Removing the disks on the original node")
-                .on_failure(OnFailure::Debris),
-        );
-        if !up {
-            // Nothing writes over them any more.
-            plan.after.extend(shutdown::deactivate(&moved, target.uuid, there));
+        plan.after.extend(active::shutdown(config, &who, &old, source.uuid, &[])?);
+        let mut gone = active::remove(config, &who, &old, source.uuid, &[])?;
+        for step in &mut gone {
+            step.name = "removing the disks on the original node".into();
+            step.say = Some("Removing the disks on the original node".into());
         }
+        plan.after.extend(gone);
         if up {
             let guest = Box::new(guest_with(config, &moved, &new)?);
             for step in startup::steps(&moved, target.uuid, guest, false) {
@@ -143,6 +148,9 @@ impl Operate for InstanceMove {
                 last.say =
                     Some(format!("Starting instance {} on node {}", instance.name, target.name));
             }
+        } else {
+            // Nothing writes over them any more.
+            plan.after.extend(active::shutdown(config, &who, &new, target.uuid, &[])?);
         }
         Ok(plan)
     }

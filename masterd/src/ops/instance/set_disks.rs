@@ -246,7 +246,7 @@ fn to_attach<'a>(config: &'a Config, spec: &DiskSpec) -> Result<&'a Arc<Disk>> {
         }
         _ => {
             return Err(Error::wrong_input(
-                "To attach a disk give its name or its uuid, one of them (--disk attach,uuid=UUID)",
+                "To attach a disk give its name or its uuid, one of them (--disk attach:uuid=UUID)",
             ));
         }
     };
@@ -420,7 +420,7 @@ fn detach(
     let mut disk = take_out(cx, new, wanted, "detach", hotplug, plan)?;
     cx.info(format!(
         "{} of instance {} is kept as disk {}; attach it again with 'gnt-instance modify --disk \
-         attach,uuid={} INSTANCE'",
+         attach:uuid={} INSTANCE'",
         disk.iv_name, new.name, disk.uuid, disk.uuid
     ));
     if new.disks_active {
