@@ -118,6 +118,8 @@ fn fill_disk(cluster: &Cluster, group: &NodeGroup, exclusive: bool, disk: &mut D
         let stripes = disk.params.get(if place == 0 { "data-stripes" } else { "meta-stripes" });
         if let (DiskTemplate::Drbd, Some(stripes)) = (disk.dev_type, stripes) {
             child.params.insert("stripes".into(), stripes.clone());
+            // A mirror is written in full when it is made: nothing of it would be thin.
+            child.params.insert("thin-pool".into(), "".into());
         }
     }
 }

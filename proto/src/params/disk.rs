@@ -36,7 +36,11 @@ const BARRIERS: &[&str] = &[
 const ACCESS: Param =
     param("access", Kind::Text, Lit::T("kernelspace"), Check::OneOf(DiskAccess::WORDS));
 
-const PLAIN: &[Param] = &[param("stripes", Kind::Int, Lit::I(1), Check::AtLeast(1))];
+const PLAIN: &[Param] = &[
+    param("stripes", Kind::Int, Lit::I(1), Check::AtLeast(1)),
+    // Ours. A thin pool of the volume group, in which new volumes are made; empty: none.
+    param("thin-pool", Kind::Text, Lit::T(""), Check::Any),
+];
 
 const RBD: &[Param] = &[
     param("pool", Kind::Text, Lit::T("rbd"), Check::Any),
@@ -79,9 +83,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn twenty_four_parameters() {
+    fn twenty_four_parameters_of_ganeti_and_one_of_ours() {
         let count: usize = DiskTemplate::ALL.iter().map(|t| table(*t).len()).sum();
-        assert_eq!(count, 24);
+        assert_eq!(count, 25);
         for template in DiskTemplate::ALL {
             let defaults = value::defaults(table(*template));
             assert_eq!(typed(*template, &defaults).expect("defaults are good"), defaults);

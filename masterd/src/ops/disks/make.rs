@@ -67,7 +67,7 @@ pub fn new_disk(cx: &mut Context<'_, '_>, new: &NewDisk<'_>) -> Result<Disk> {
         mode: spec.mode.unwrap_or_default(),
         name: spec.name.clone().filter(|name| name != NONE),
         spindles: spec.spindles.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-        params: params(new)?,
+        params: params(config, new)?,
         addresses: Default::default(),
         forthcoming: None,
         ctime: 0.0,
@@ -180,7 +180,7 @@ pub(super) fn meta_group(
 }
 
 /// Parameters of its own.
-fn params(new: &NewDisk<'_>) -> Result<ParamMap> {
+fn params(config: &Config, new: &NewDisk<'_>) -> Result<ParamMap> {
     let NewDisk { template, spec, .. } = *new;
     let mut params = ParamMap::new();
     if let Some(access) = spec.access {
@@ -191,8 +191,35 @@ fn params(new: &NewDisk<'_>) -> Result<ParamMap> {
     }
     // Checked to be few and right where they are ours.
     params.extend(spec.extra.clone());
+    if template == DiskTemplate::Plain {
+        // Kept with the disk: it stays where it was made when the default changes.
+        params.remove(THIN_POOL);
+        if let Some(pool) = thin_pool(config, new.primary, spec)? {
+            params.insert(THIN_POOL.into(), pool.into());
+        }
+    }
     Ok(params)
 }
+
+/// The thin pool in which a plain disk is to be made: asked for, or the parameter's. The word
+/// `none` stands for none.
+pub(super) fn thin_pool(config: &Config, node: NodeId, spec: &DiskSpec) -> Result<Option<String>> {
+    let asked = spec.extra.get(THIN_POOL).and_then(Value::as_str).map(str::to_owned);
+    let pool = match asked {
+        Some(pool) => Some(pool),
+        None => {
+            let node = config.node_by_id(node)?;
+            let group = config.groups.get(&node.group);
+            let params = group.map(|g| fill::diskparams(&config.cluster, g, DiskTemplate::Plain));
+            let pool = params.as_ref().and_then(|params| params.get(THIN_POOL));
+            pool.and_then(Value::as_str).map(str::to_owned)
+        }
+    };
+    Ok(pool.filter(|pool| !pool.is_empty() && pool != NONE && spec.adopt.is_none()))
+}
+
+/// The parameter of plain disks that names their thin pool.
+pub(super) const THIN_POOL: &str = "thin-pool";
 
 /// The settings fit the template and the nodes.
 fn check_settings(config: &Config, new: &NewDisk<'_>) -> Result<()> {
@@ -250,6 +277,13 @@ fn check_extra(new: &NewDisk<'_>) -> Result<()> {
                         "Invalid format {value} of disk/{index}: raw or qcow2"
                     )));
                 }
+            }
+            (DiskTemplate::Plain, THIN_POOL, Some(_)) => {}
+            (DiskTemplate::Plain, ..) => {
+                return Err(Error::wrong_input(format!(
+                    "Unknown setting '{key}' of disk/{index}: the template '{template}' has: \
+                     {THIN_POOL}"
+                )));
             }
             (DiskTemplate::File | DiskTemplate::SharedFile, ..) => {
                 return Err(Error::wrong_input(format!(
@@ -337,6 +371,33 @@ mod tests {
     const U: &str = "00000000-0000-0000-0000-000000000002";
 
     #[test]
+    fn thin_disks_remember_their_pool() {
+        let mut site = site();
+        let pool = |site: &Site, spec| {
+            let disk = made(site, DiskTemplate::Plain, spec).expect("a disk");
+            let taken = space::needed(std::slice::from_ref(&disk)).values().sum::<u64>();
+            (disk.params.get(THIN_POOL).cloned(), taken)
+        };
+        assert_eq!(pool(&site, json!({"size": 10})), (None, 10));
+        let thin = |name: &str| (Some(Value::from(name)), 0);
+        assert_eq!(pool(&site, json!({"size": 10, "thin-pool": "p1"})), thin("p1"));
+        site.cluster(|c| {
+            let own = ParamMap::from([(THIN_POOL.to_owned(), "p2".into())]);
+            c.diskparams.insert("plain".into(), own);
+        });
+        assert_eq!(pool(&site, json!({"size": 10})), thin("p2"));
+        assert_eq!(pool(&site, json!({"size": 10, "thin-pool": "none"})), (None, 10));
+        let drbd = made(&site, DiskTemplate::Drbd, json!({"size": 10})).expect("a disk");
+        let filled = crate::ops::guest::filled_disks(&site.config, node_id("node1"), &[drbd]);
+        let children = &filled.expect("filled")[0].children;
+        assert!(children.iter().all(|c| c.params.get(THIN_POOL) == Some(&"".into())), "never thin");
+        let error = made(&site, DiskTemplate::Plain, json!({"size": 10, "pool": "p1"}));
+        assert!(
+            error.expect_err("unknown").message.contains("the template 'plain' has: thin-pool")
+        );
+    }
+
+    #[test]
     fn where_the_data_is() {
         let site = site();
         let id = |template, spec| match made(&site, template, spec).expect("a disk").logical_id {
@@ -391,7 +452,7 @@ mod tests {
             (T::Plain, json!({}), "Missing size of disk/1"),
             (T::Plain, json!({"size": 1, "metavg": "a"}), "'metavg' of disk/1 does not fit"),
             (T::File, json!({"size": 1, "vg": "a"}), "'vg' of disk/1 does not fit"),
-            (T::Plain, json!({"size": 1, "pool": "a"}), "only disks of template 'ext'"),
+            (T::Rbd, json!({"size": 1, "pool": "a"}), "only disks of template 'ext'"),
             (T::File, json!({"size": 1, "format": "vmdk"}), "raw or qcow2"),
             (T::Ext, json!({"size": 1}), "Missing provider"),
             (T::Rbd, json!({"adopt": "x"}), "adoption is not supported for the 'rbd'"),

@@ -7,6 +7,7 @@ use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::objects::{Disk, LogicalId};
 use roost_proto::opcodes::DiskSpec;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// MiB that disks take on one of their nodes, by volume group.
@@ -18,7 +19,12 @@ pub fn needed(disks: &[Disk]) -> BTreeMap<&str, u64> {
             DiskTemplate::Drbd => disk.children.as_slice(),
             _ => &[],
         };
-        for volume in volumes {
+        // Thin volumes take room of their pool, and only when they are written.
+        let thin = |volume: &&Disk| {
+            let pool = volume.params.get(make::THIN_POOL).and_then(Value::as_str);
+            pool.is_some_and(|pool| !pool.is_empty())
+        };
+        for volume in volumes.iter().filter(|volume| !thin(volume)) {
             if let LogicalId::Pair(vg, _) = &volume.logical_id {
                 *needed.entry(vg.as_str()).or_default() += volume.size;
             }
@@ -51,6 +57,9 @@ pub fn check_specs(
     let config = cx.config();
     let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
     for spec in specs.iter().filter(|spec| spec.adopt.is_none()) {
+        if template == DiskTemplate::Plain && make::thin_pool(config, node, spec)?.is_some() {
+            continue;
+        }
         let vg = make::volume_group(config, spec)?;
         *wanted.entry(vg.to_owned()).or_default() += spec.size.unwrap_or_default();
         if template == DiskTemplate::Drbd {

@@ -251,7 +251,9 @@ impl Volume {
         {
             return wipe::discard(&path).await.map_err(|e| self.error("wipe", e));
         }
-        wipe::zeros(&path, 0, found.size, work).await.map_err(|e| self.error("wipe", e))
+        let Err(error) = wipe::zeros(&path, 0, found.size, work).await else { return Ok(()) };
+        let users = blocking(move || Ok(users::told(found.kernel))).await?;
+        Err(self.error("wipe", format!("{error}{users}")))
     }
 
     /// The device of the active volume.
