@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::super::error::{Error, Result};
 use super::wire::{Frame, Request};
@@ -26,7 +27,13 @@ pub fn run(node: &str, socket: &Path, argv: &[String]) -> Result<i32> {
     let lost = |e| lost(node, e);
     Frame::Request(run).send(&mut stream).map_err(lost)?;
     let _raw = terminal.map(|_| Raw::begin());
-    send_input(stream.try_clone().map_err(lost)?);
+    let mut input = stream.try_clone().map_err(lost)?;
+    if terminal.is_none() && io::stdin().is_terminal() {
+        // Somebody else's: a pager's, or that of whoever put us into the background.
+        Frame::Data(0, Vec::new()).send(&mut input).map_err(lost)?;
+    } else {
+        send_input(input);
+    }
     loop {
         match Frame::receive(&mut stream).map_err(lost)? {
             // A reader that left gets no more, as a pipe would have it.
@@ -127,9 +134,10 @@ fn lost(node: &str, error: io::Error) -> Error {
     }
 }
 
-/// Rows and columns of the terminal all of our streams are, if they are one.
+/// Rows and columns of our terminal, if we are the one it is for.
 fn terminal() -> Option<(u16, u16)> {
-    let all = io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal();
+    let ours = || tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
+    let all = io::stdin().is_terminal() && io::stdout().is_terminal() && ours();
     let size = || {
         let argv = ["stty", "size"];
         let mut stty = super::super::exec::command(&argv);
