@@ -51,7 +51,8 @@ pub fn share(
         steps.push(Step::new(connect, Task::on(target, action)));
     }
     if !others.is_empty() {
-        let action = assemble(others.clone(), DiskRole::Primary);
+        // The source still has them for itself: opening them comes after it shares them.
+        let action = assemble(others.clone(), DiskRole::Secondary);
         let undo = Action::DisksShutdown { instance: who.clone(), disks: others.clone() };
         steps.push(Step::new(connect, Task::on(target, action)).undone_by(Task::on(target, undo)));
     }
