@@ -81,13 +81,23 @@ in_use() {
   targets | awk -v number="$1:" '$1 == "Target" { ours = $2 == number } ours && $1 == "Connection:" { found = 1 } END { exit !found }'
 }
 
+# outside COMMAND...: starts a daemon that goes on when noded is restarted: systemd would end it with
+# noded unless it has a unit of its own.
+outside() {
+  if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
+    systemd-run --quiet --collect --scope -- "$@"
+  else
+    "$@"
+  fi
+}
+
 # serve: makes the volume's target, and starts tgtd if it does not run.
 serve() {
   command -v tgtd >/dev/null || fail "tgtd is missing: install the package 'tgt'"
   lock_targets
   if ! targets >/dev/null; then
     # No file descriptor of this script may stay with the daemon: it would keep the locks.
-    tgtd -C $CONTROL --iscsi "portal=$PORTAL" 8>&- 9>&- </dev/null >"$RUN/tgtd.log" 2>&1 ||
+    outside tgtd -C $CONTROL --iscsi "portal=$PORTAL" 8>&- 9>&- </dev/null >"$RUN/tgtd.log" 2>&1 ||
       fail "tgtd does not start with portal '$PORTAL': $(tail -n 3 "$RUN/tgtd.log")"
     tries=0
     until targets >/dev/null; do

@@ -78,16 +78,26 @@ clients() {
   awk -v path="$SOCKET" '$8 == path && $6 == "03"' /proc/net/unix | wc -l
 }
 
-# start [DIRECT]: starts the server. Migrations need two at once, one on each node, so QEMU's lock of
+# outside COMMAND...: starts a daemon that goes on when noded is restarted: systemd would end it with
+# noded unless it has a unit of its own.
+outside() {
+  if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
+    systemd-run --quiet --collect --scope -- "$@"
+  else
+    "$@"
+  fi
+}
+
+# start: starts the server. Migrations need two at once, one on each node, so QEMU's lock of
 # the file is not for us; that is also why nothing may stay in this node's page cache.
 start() {
   rm -f "$SOCKET"
   file="driver=raw,file.driver=file,file.locking=off,file.filename=$(image "$VOL_NAME" | sed s/,/,,/g)"
   # No file descriptor of this script may stay with the server: it would keep the lock.
-  if ! qemu-nbd --fork --persistent --shared=16 --socket="$SOCKET" --pid-file="$SERVER" \
+  if ! outside qemu-nbd --fork --persistent --shared=16 --socket="$SOCKET" --pid-file="$SERVER" \
     --cache=none --image-opts "$file" 9>&- </dev/null >/dev/null 2>&1; then
     # This file system cannot be read past the page cache.
-    qemu-nbd --fork --persistent --shared=16 --socket="$SOCKET" --pid-file="$SERVER" \
+    outside qemu-nbd --fork --persistent --shared=16 --socket="$SOCKET" --pid-file="$SERVER" \
       --cache=writeback --image-opts "$file" 9>&- </dev/null >/dev/null ||
       fail "qemu-nbd does not start for '$(image "$VOL_NAME")'"
   fi
@@ -131,7 +141,7 @@ connect() {
   for device in /dev/nbd[0-9] /dev/nbd[0-9][0-9]; do
     [ -b "$device" ] && [ ! -e "/sys/block/${device#/dev/}/pid" ] || continue
     echo "$device" >"$DEVICE"
-    if qemu-nbd --connect="$device" --format=raw "nbd:unix:$SOCKET" 8>&- 9>&- </dev/null >/dev/null; then
+    if outside qemu-nbd --connect="$device" --format=raw "nbd:unix:$SOCKET" 8>&- 9>&- </dev/null >/dev/null; then
       exec 8>&-
       return 0
     fi
