@@ -51,7 +51,7 @@ fn first(site: &Site) -> Disk {
 }
 
 fn to(template: DiskTemplate) -> InstanceSetParams {
-    InstanceSetParams { disk_template: Some(template), ..InstanceSetParams::new("web".into()) }
+    InstanceSetParams { disk_template: Some(template), ..InstanceSetParams::new("web") }
 }
 
 /// All answer, with room; the disk has `size` MiB.
