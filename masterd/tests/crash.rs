@@ -32,7 +32,9 @@ fn instance(op: &str, fields: Value) -> Value {
 fn create(template: &str, fields: Value) -> Value {
     let disks = match template {
         "diskless" => json!([]),
-        "ext" => json!([{"size": 1024, "provider": PROVIDER}, {"size": 2048, "provider": PROVIDER}]),
+        "ext" => {
+            json!([{"size": 1024, "provider": PROVIDER}, {"size": 2048, "provider": PROVIDER}])
+        }
         "blockdev" => json!([{"adopt": DEVICE}]),
         _ => json!([{"size": 1024}, {"size": 2048}]),
     };
@@ -52,12 +54,17 @@ fn create(template: &str, fields: Value) -> Value {
 const DEVICE: &str = "/dev/disk/by-id/scsi-1";
 
 fn device_appears(world: &mut World) {
-    world.shared.insert(format!("blockdev:manual/{DEVICE}"), Data::new(DiskId(uuid::Uuid::nil()), 4096));
+    world
+        .shared
+        .insert(format!("blockdev:manual/{DEVICE}"), Data::new(DiskId(uuid::Uuid::nil()), 4096));
 }
 
 /// A volume that somebody made by hand.
 fn volume_appears(world: &mut World) {
-    world.named("node1").files.insert("/dev/xenvg/byhand".into(), Data::new(DiskId(uuid::Uuid::nil()), 4096));
+    world
+        .named("node1")
+        .files
+        .insert("/dev/xenvg/byhand".into(), Data::new(DiskId(uuid::Uuid::nil()), 4096));
 }
 
 /// The power of node2, which has the mirrors, has failed and the administrator said so.
@@ -116,7 +123,8 @@ fn op(id: &str, fields: Value) -> Value {
 
 /// Writes web to node2.
 fn export(fields: Value) -> Value {
-    let mut all = json!({"OP_ID": "OP_BACKUP_EXPORT", "instance_name": WEB, "target_node": "node2"});
+    let mut all =
+        json!({"OP_ID": "OP_BACKUP_EXPORT", "instance_name": WEB, "target_node": "node2"});
     all.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
     all
 }
@@ -175,6 +183,12 @@ fn node2_loses_a_volume(world: &mut World) {
 /// A disk is larger than it should be.
 fn disks_grow(world: &mut World) {
     for data in world.shared.values_mut() {
+        data.size *= 2;
+    }
+}
+
+fn volumes_grow(world: &mut World) {
+    for data in world.named("node1").files.values_mut() {
         data.size *= 2;
     }
 }
@@ -537,17 +551,28 @@ scenarios! {
     cluster_verify_config: up("sharedfile") => op("CLUSTER_VERIFY_CONFIG", json!({}));
     cluster_verify_group: up("sharedfile") =>
         op("CLUSTER_VERIFY_GROUP", json!({"group_name": "default"}));
+    cluster_verify_drbd: up("drbd") => op("CLUSTER_VERIFY", json!({}));
+    group_verify_disks_drbd: up("drbd") =>
+        op("GROUP_VERIFY_DISKS", json!({"group_name": "default"}));
     cluster_verify_disks: up("sharedfile") => op("CLUSTER_VERIFY_DISKS", json!({}));
     group_verify_disks: up("sharedfile") =>
         op("GROUP_VERIFY_DISKS", json!({"group_name": "default"}));
     #[disturbed]
     cluster_repair_disk_sizes: with(up("sharedfile"), Step::World(disks_grow)) =>
         op("CLUSTER_REPAIR_DISK_SIZES", json!({}));
+    #[disturbed]
+    cluster_repair_volume_sizes: with(up("plain"), Step::World(volumes_grow)) =>
+        op("CLUSTER_REPAIR_DISK_SIZES", json!({}));
     cluster_destroy: ["node2", "node3", "node4"].map(remove_node).into() =>
         op("CLUSTER_DESTROY", json!({}));
     node_migrate: two_up() => op("NODE_MIGRATE", json!({"node_name": "node1"}));
     node_evacuate: two_up() =>
         op("NODE_EVACUATE", json!({"node_name": "node1", "mode": "primary-only"}));
+    node_migrate_drbd: up("drbd") => op("NODE_MIGRATE", json!({"node_name": "node1"}));
+    node_evacuate_drbd: up("drbd") =>
+        op("NODE_EVACUATE", json!({"node_name": "node1", "mode": "primary-only"}));
+    node_evacuate_mirrors: up("drbd") =>
+        op("NODE_EVACUATE", json!({"node_name": "node2", "mode": "secondary-only"}));
     node_powercycle: vec![] => op("NODE_POWERCYCLE", json!({"node_name": "node4"}));
     node_volumes: vec![] => op("NODE_QUERYVOLS", json!({"output_fields": ["node", "name"]}));
     node_storage_modify: vec![] => op("NODE_MODIFY_STORAGE", json!({"node_name": "node2",

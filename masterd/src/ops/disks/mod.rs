@@ -3,6 +3,7 @@
 //! ```text
 //!   make.rs    what a user asked for ─► a Disk: names, minors, ports, secrets
 //!   adopt.rs   … of a volume that exists
+//!   provider.rs  … if its external storage can do that
 //!   space.rs   … if there is room for it
 //!   active.rs  Disk ─► steps on every node it has data on, in the right order, with undo
 //!   moving.rs  … while its guest moves from node to node
@@ -18,4 +19,5 @@ pub mod health;
 pub mod make;
 pub mod minors;
 pub mod moving;
+pub mod provider;
 pub mod space;

@@ -11,7 +11,7 @@ use crate::config::{Change, Config, Object};
 use crate::jobs::locks::{Level, LockName, LockSet, Mode};
 use crate::jobs::plan::{Plan, Step, Task};
 use crate::ops::disks::make::{self, NewDisk};
-use crate::ops::disks::{active, adopt, space};
+use crate::ops::disks::{active, adopt, provider, space};
 use crate::ops::guest::{guest_with, instance_ref};
 use crate::ops::{Context, Operate};
 use roost_proto::choices::{AdminState, AdminStateSource, DiskTemplate, FileDriver, Hypervisor};
@@ -51,6 +51,7 @@ impl Operate for InstanceCreate {
         }
         for node in primaries {
             questions.extend(adopt::questions(template, &self.disks, node));
+            questions.extend(provider::question(template, node));
             questions.push((node, Question::HvValidate { hypervisor, hvparams: hvparams.clone() }));
             if !bridges.is_empty() {
                 questions.push((node, Question::MissingBridges { bridges: bridges.clone() }));
@@ -124,6 +125,9 @@ impl Make for InstanceCreate {
         let place = Nodes { primary, secondary };
         let disks = new_disks(self, cx, (uuid, &name), template, place)?;
         check::access(config, hypervisor, node, &disks)?;
+        if template == DiskTemplate::Ext {
+            provider::check(cx, primary, &self.disks)?;
+        }
         if !adopts(self) {
             let used = active::sides(primary, &disks);
             space::check(cx, &used, &disks)?;

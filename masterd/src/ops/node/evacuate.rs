@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn secondaries() {
-        let mut site = Site::new(&["node1", "node2"]);
+        let site = Site::new(&["node1", "node2"]);
         let plan = site.plan(evacuate(EvacMode::SecondaryOnly)).expect("a plan");
         assert_eq!(plan.say, ["No instances to evacuate from node 'node1'"]);
         assert_eq!(plan.result, json!({"jobs": [], "failed": []}));

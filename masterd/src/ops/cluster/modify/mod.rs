@@ -31,7 +31,9 @@ impl Operate for ClusterSetParams {
     }
 
     fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
-        hypervisors::questions(self, config)
+        let mut questions = hypervisors::questions(self, config)?;
+        questions.extend(storage::questions(self, config));
+        Ok(questions)
     }
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {

@@ -4,10 +4,52 @@ use crate::config::Config;
 use crate::ops::Context;
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
+use roost_proto::ids::NodeId;
 use roost_proto::nicesort;
+use roost_proto::node::{Answer, Question};
 use roost_proto::objects::Cluster;
 use roost_proto::opcodes::ClusterSetParams;
 use roost_proto::params::{disk, fill};
+
+/// Ganeti's least size of a cluster's volume group, MiB.
+const LEAST_VG: u64 = 20480;
+
+/// Nodes are asked for their volume groups before the cluster gets another one.
+pub fn questions(op: &ClusterSetParams, config: &Config) -> Vec<(NodeId, Question)> {
+    let changes = op.vg_name.as_ref().is_some_and(|name| {
+        !name.is_empty() && config.cluster.volume_group_name.as_ref() != Some(name)
+    });
+    let nodes = config.online_nodes().filter(|node| changes && node.vm_capable);
+    nodes.map(|node| (node.uuid, Question::Node)).collect()
+}
+
+/// The nodes that answer have the volume group.
+fn check_volume_group(cx: &mut Context<'_, '_>, name: &str) -> Result<()> {
+    for (node, question, answer) in cx.answers() {
+        let node = cx.config().node_name(*node);
+        match (question, answer) {
+            (Question::Node, Ok(Answer::Node(report))) => match report.volume_groups.get(name) {
+                None => {
+                    return Err(Error::environment(format!(
+                        "Error on node '{node}': volume group '{name}' missing; make it there \
+                         ('vgcreate {name} DEVICE'), or mark the node not vm_capable"
+                    )));
+                }
+                Some((total, _)) if *total < LEAST_VG => cx.warn(format!(
+                    "Volume group '{name}' on node {node} is small ({total} MiB, {LEAST_VG} or \
+                     more are usual)"
+                )),
+                Some(_) => {}
+            },
+            (Question::Node, Err(error)) => cx.warn(format!(
+                "Error while gathering data on node '{node}', its volume groups are not known: \
+                 {error}"
+            )),
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 /// Puts the settings into a cluster.
 pub fn put_into(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Cluster) -> Result<()> {
@@ -105,6 +147,9 @@ fn volume_group(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Clust
         }
     }
     let name = (!name.is_empty()).then(|| name.clone());
+    if let Some(name) = name.as_deref().filter(|_| name != new.volume_group_name) {
+        check_volume_group(cx, name)?;
+    }
     if name == new.volume_group_name {
         cx.say(match &name {
             Some(name) => format!("Cluster LVM configuration already in desired state ({name})"),
@@ -290,5 +335,23 @@ mod tests {
         assert!(
             refused(json!({"enabled_disk_templates": []})).contains("At least one disk template")
         );
+    }
+
+    #[test]
+    fn nodes_have_the_volume_group() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        site.node("node3", |node| node.vm_capable = false);
+        let change = || op(json!({"vg_name": "xenvg"}));
+        assert_eq!(site.questions(change()).len(), 2);
+        assert!(site.questions(op(json!({"vg_name": ""}))).is_empty());
+        site.answer("node1", Question::Node, Err(Error::exec("silent")));
+        site.room("node2", 100);
+        let said = site.plan(change()).expect("a plan").say;
+        assert!(said[0].contains("gathering data on node 'node1'"), "{said:?}");
+        let other = op(json!({"vg_name": "other"}));
+        let error = site.refusal(other).message;
+        assert!(error.contains("Error on node 'node2': volume group 'other' missing"), "{error}");
+        site.cluster(|c| c.volume_group_name = Some("xenvg".into()));
+        assert!(site.questions(change()).is_empty(), "it has it already");
     }
 }
