@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod etcd;
+pub mod export;
 pub mod failover;
 
 use anyhow::{Context, Result};

@@ -7,7 +7,9 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use roost_tests::bench::{client::Bench, etcd, failover, figure, median, p95, rss, written};
+use roost_tests::bench::{
+    client::Bench, etcd, export, failover, figure, median, p95, rss, written,
+};
 use roost_tests::lab::{Hypervisor, Lab, Options};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,12 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Only how fast an instance is exported and imported, compared with `cat` over TLS
+    Export {
+        /// Each once instead of three times
+        #[arg(long)]
+        quick: bool,
+    },
     /// Measure from inside the master node of a lab (used by the program itself)
     #[command(hide = true)]
     Inside {
@@ -42,6 +50,7 @@ fn main() -> Result<()> {
     match arguments.command {
         Some(Command::Inside { quick }) => inside(quick),
         Some(Command::Etcd { quick }) => leaderless(quick),
+        Some(Command::Export { quick }) => export::measure(quick),
         None => outside(arguments.quick),
     }
 }
@@ -67,6 +76,7 @@ fn outside(quick: bool) -> Result<()> {
     let name = format!("failover after kill -9, to the first accepted job, {size} instances");
     figure(&name, median(times), "ms");
     drop(lab);
+    export::measure(quick)?;
     leaderless(quick)
 }
 

@@ -9,6 +9,7 @@ mod commands;
 mod crashes;
 mod drift;
 mod etcd;
+mod exports;
 mod external;
 mod failover;
 mod failpoints;
