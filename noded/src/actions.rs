@@ -133,7 +133,7 @@ impl Doer<'_> {
             }
             Action::MirrorsSeed { disks, .. } => {
                 for disk in sides(&disks, work)? {
-                    disk.seed(work).await?;
+                    disk.seed(work).await.map_err(|e| disk.named(e))?;
                 }
                 Ok(Outcome::default())
             }
@@ -142,19 +142,19 @@ impl Doer<'_> {
             }
             Action::MirrorsDetach { disks, .. } => {
                 for disk in sides(&disks, work)? {
-                    disk.detach(work).await?;
+                    disk.detach(work).await.map_err(|e| disk.named(e))?;
                 }
                 Ok(Outcome::default())
             }
             Action::MirrorsDisconnect { disks, outdate, .. } => {
                 for disk in sides(&disks, work)? {
-                    disk.disconnect(outdate, work).await?;
+                    disk.disconnect(outdate, work).await.map_err(|e| disk.named(e))?;
                 }
                 Ok(Outcome::default())
             }
             Action::MirrorsDiscard { disks, .. } => {
                 for disk in sides(&disks, work)? {
-                    disk.discard(work).await?;
+                    disk.discard(work).await.map_err(|e| disk.named(e))?;
                 }
                 Ok(Outcome::default())
             }

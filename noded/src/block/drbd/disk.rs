@@ -109,12 +109,14 @@ impl DrbdDisk {
         PathBuf::from(format!("/dev/drbd{}", self.minor))
     }
 
-    /// `disk/0 (/dev/drbd0)`, for messages.
+    /// `'/dev/drbd0'`, for messages.
     pub(super) fn called(&self) -> String {
-        match self.name.as_str() {
-            "" => format!("'{}'", self.path().display()),
-            name => format!("{name} ('{}')", self.path().display()),
-        }
+        format!("'{}'", self.path().display())
+    }
+
+    /// An error that says which disk of the instance it is about.
+    pub fn named(&self, error: Error) -> Error {
+        if self.name.is_empty() { error } else { error.at(&self.name) }
     }
 
     /// What users call the other side.

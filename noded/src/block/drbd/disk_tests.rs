@@ -40,7 +40,7 @@ fn each_node_finds_its_side() {
     let a = DrbdDisk::of(&disk(), &work_a).expect("a side");
     assert_eq!((a.minor, a.number, a.local.as_deref()), (4, 0, Some("10.0.0.1")));
     assert_eq!(a.peer_name(&work_a.paths), "node2.example.com");
-    assert_eq!(a.called(), "disk/0 ('/dev/drbd4')");
+    assert_eq!(a.called(), "'/dev/drbd4'");
     let b = DrbdDisk::of(&disk(), &work(B)).expect("a side");
     assert_eq!((b.minor, b.number, b.remote.as_deref()), (7, 1, Some("10.0.0.1")));
     assert_eq!(b.resource(), "resource7");

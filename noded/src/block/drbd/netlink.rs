@@ -57,8 +57,9 @@ pub enum Order {
 /// Which connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Context {
-    /// 8.4.
-    Addresses { resource: String, local: SocketAddr, peer: SocketAddr },
+    /// 8.4. The resource is said for a new connection only; of one that is there, the kernel does
+    /// not want to hear it.
+    Addresses { resource: Option<String>, local: SocketAddr, peer: SocketAddr },
     /// 9.
     Peer { resource: String, node: u32 },
 }
@@ -91,7 +92,9 @@ impl Message {
         let mut context = vec![];
         match &self.context {
             Context::Addresses { resource, local, peer } => {
-                put_text(&mut context, 2, resource);
+                if let Some(resource) = resource {
+                    put_text(&mut context, 2, resource);
+                }
                 put(&mut context, 3 | MANDATORY, &raw(local));
                 put(&mut context, 4 | MANDATORY, &raw(peer));
             }
@@ -288,7 +291,7 @@ mod tests {
         Message {
             order: Order::Connect,
             context: Context::Addresses {
-                resource: "r0".into(),
+                resource: Some("r0".into()),
                 local: "10.77.0.1:11000".parse().expect("address"),
                 peer: "[fd00::2]:11000".parse().expect("address"),
             },
@@ -330,7 +333,7 @@ mod tests {
             \x00\x08\x00\x01\x40\x61\x62\x63\x00";
         let sent = Message {
             context: Context::Addresses {
-                resource: "resource0".into(),
+                resource: Some("resource0".into()),
                 local: "10.77.0.1:11000".parse().expect("address"),
                 peer: "10.77.0.2:11000".parse().expect("address"),
             },

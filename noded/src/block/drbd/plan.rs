@@ -282,9 +282,10 @@ impl Wanted {
     /// 8.4: an order about the connection.
     fn message(&self, order: Order, discard_my_data: bool) -> Message {
         let (local, peer) = (self.local, self.peer);
+        let resource = (order == Order::Connect).then(|| self.resource.clone());
         Message {
             order,
-            context: Context::Addresses { resource: self.resource.clone(), local, peer },
+            context: Context::Addresses { resource, local, peer },
             options: self.net.clone(),
             secret: self.secret.clone(),
             discard_my_data,

@@ -191,7 +191,7 @@ pub async fn sync(disks: &[DrbdDisk], work: &Work) -> Result<()> {
             }
         };
         if let Err(why) = judged {
-            return Err(awaited.failed(why).await);
+            return Err(disk.named(awaited.failed(why).await));
         }
     }
     Ok(())
