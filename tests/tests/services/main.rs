@@ -63,6 +63,17 @@ fn live(c: &Cluster, add: &str) {
     c.verify();
 }
 
+/// Gives libvirt the key of Ceph's user `roost`.
+fn secret(conf: &str) -> String {
+    let xml = "<secret ephemeral='no' private='yes'><usage type='ceph'><name>client.roost secret</name></usage></secret>";
+    format!(
+        "set -e; echo \"{xml}\" >/run/s.xml; virsh -q secret-define /run/s.xml; \
+         uuid=$(virsh -q secret-list | awk '{{print $1}}'); \
+         ceph-authtool -p -n client.roost $(dirname {conf})/keyring >/run/key; \
+         virsh -q secret-set-value --secret $uuid --file /run/key --plain"
+    )
+}
+
 #[test]
 #[ignore = "needs Ceph: make test-full"]
 fn a_guest_lives_on_ceph() {
@@ -73,6 +84,15 @@ fn a_guest_lives_on_ceph() {
     c.ok("gnt-cluster modify --enabled-disk-templates=rbd,file,sharedfile,diskless \
           --ipolicy-disk-templates=rbd,file,sharedfile,diskless -D rbd:access=userspace");
     live(&c, &add("rbd", ""));
+    // The same as a user of its own, whose key libvirt has.
+    c.ok("gnt-cluster modify -D rbd:user-id=roost,access=userspace");
+    for node in ["node1", "node2"] {
+        let out = c.on(node, &secret(conf.to_str().unwrap()));
+        assert!(out.ok(), "{out:?}");
+    }
+    live(&c, &add("rbd", ""));
+    c.ok("gnt-cluster modify -D rbd:user-id=,access=userspace");
+    c.verify();
     let images = || c.ok(&format!("rbd --conf {} ls", conf.display()));
     assert_eq!(images().trim(), "", "all images are gone");
 

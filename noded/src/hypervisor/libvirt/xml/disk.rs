@@ -217,6 +217,12 @@ fn rbd(rest: &str) -> DiskSource {
     for option in parts {
         match option.split_once('=') {
             Some(("conf", file)) => xml = xml.child(el("config").attr("file", file)),
+            // Its key is a secret of libvirt's, by the name that Ceph's manual gives it.
+            Some(("id", user)) => {
+                let usage = format!("client.{user} secret");
+                let secret = el("secret").attr("type", "ceph").attr("usage", usage);
+                xml = xml.child(el("auth").attr("username", user).child(secret));
+            }
             Some(("mon_host", hosts)) => {
                 xml = xml.children(hosts.split(';').map(|host| el("host").attr("name", host)));
             }
@@ -281,6 +287,11 @@ mod tests {
             xml("rbd:pool/image:conf=/etc/ceph/x.conf"),
             "<source protocol=\"rbd\" name=\"pool/image\">\n  \
              <config file=\"/etc/ceph/x.conf\"/>\n</source>"
+        );
+        assert_eq!(
+            xml("rbd:pool/image:id=roost"),
+            "<source protocol=\"rbd\" name=\"pool/image\">\n  <auth username=\"roost\">\n    \
+             <secret type=\"ceph\" usage=\"client.roost secret\"/>\n  </auth>\n</source>"
         );
         assert_eq!(
             xml("gluster://127.0.0.1:24007/vol/dir/x.0"),
