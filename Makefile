@@ -44,6 +44,7 @@ test: need-cargo need-root guest ## all tests but the long sweeps: 20 minutes at
 	$(TEST_ENV) $(CARGO) test --workspace --test '*' -- --test-threads=2
 
 test-full: test uml ## the long sweeps too: kills at many points, all about real guests and disks (as root)
+	scripts/install-deps.sh --services
 	$(TEST_ENV) $(CARGO) test --workspace -- --ignored --test-threads=1
 
 # Which promises it checks: doc/faults.md.

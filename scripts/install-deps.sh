@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what the build, the lab and its guest need, on a bare Debian 12 (or newer), as root.
 # Does nothing when everything is there.
+#   install-deps.sh --services    also Ceph and Gluster, which `make test-full` tries
 set -euo pipefail
 
 build=(ca-certificates gcc libc6-dev make pkg-config)
@@ -9,6 +10,14 @@ guest=(cpio dosfstools fdisk kmod mtools syslinux syslinux-common)
 uml=(e2fsprogs mmdebstrap user-mode-linux)
 virt=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev
   qemu-block-extra qemu-system-x86 qemu-utils seabios)
+# Gluster must come from where QEMU does: they share a library.
+services=()
+case ${1:-} in
+  --services)
+    services=(ceph-common ceph-mgr ceph-mon ceph-osd)
+    virt+=(glusterfs-client glusterfs-server)
+    ;;
+esac
 backports=/etc/apt/sources.list.d/roost-backports.list
 
 fail() {
@@ -54,7 +63,7 @@ rust() {
     fail "Rust could not be installed; install it by hand (https://rustup.rs) and try again"
 }
 
-mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}" "${uml[@]}")
+mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}" "${uml[@]}" "${services[@]}")
 mapfile -t pair < <(missing "${virt[@]}")
 if [ $((${#plain[@]} + ${#pair[@]})) -eq 0 ]; then
   echo "all packages are installed"
@@ -73,7 +82,8 @@ if [ ${#plain[@]} -gt 0 ]; then
   if [[ " ${plain[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
     systemctl disable --now etcd
   fi
-  # So does tgt; the provider iscsi starts its own.
+  # So does Ceph, where there is a configuration: there is none. So does tgt; the provider iscsi
+  # starts its own.
   if [[ " ${plain[*]} " == *" tgt "* ]] && [ -d /run/systemd/system ]; then
     systemctl disable --now tgt
   fi
