@@ -165,8 +165,8 @@ fn a_guest_takes_its_disks_along() {
 fn a_noded_that_dies_while_disks_are_copied_loses_nothing() {
     let c = Cluster::up("t-along-kill", Hypervisor::Kvm);
     let born = add(&c);
-    // Slow enough to die in the middle.
-    c.ok("gnt-instance modify -H migration_bandwidth=4 web");
+    // Slow enough to die in the middle, even on a machine with nothing else to do.
+    c.ok("gnt-cluster modify -H kvm:migration_bandwidth=20");
     for (number, side) in ["source", "target"].into_iter().enumerate() {
         let from = c.instance("pnode", "web").trim_end_matches(".lab").to_owned();
         let to = if from == "node2" { "node3" } else { "node2" };

@@ -179,8 +179,8 @@ impl Kvm {
         let name = guest.name.to_string();
         let what = format!("Cannot migrate instance {name}");
         let downtime = xml::KvmParams::new(&guest.hvparams)?.number("migration_downtime");
-        let mut watcher =
-            Watcher { downtime, post_copy: flags & sys::VIR_MIGRATE_POSTCOPY != 0, said: None };
+        let post_copy = flags & sys::VIR_MIGRATE_POSTCOPY != 0;
+        let mut watcher = Watcher { downtime, post_copy, said: None, disks: None };
         let connection = self.0.link.shared().await?;
         let mut abort = AbortOnDrop { connection: Some(connection.clone()), name: name.clone() };
         let uri = how.target_uri();
@@ -291,6 +291,8 @@ struct Watcher {
     post_copy: bool,
     /// When something was last said.
     said: Option<Instant>,
+    /// When it was last looked, and the bytes of disks that were left then.
+    disks: Option<(Instant, u64)>,
 }
 
 /// What a look found.
@@ -323,25 +325,45 @@ impl Watcher {
         }
     }
 
+    /// Bytes of disks a second since the last look: QEMU does not tell.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "for people, not for sums"
+    )]
+    fn disk_rate(&mut self, left: Option<u64>) -> u64 {
+        let before = std::mem::replace(&mut self.disks, left.map(|left| (Instant::now(), left)));
+        match (before, left) {
+            (Some((at, before)), Some(left)) if !at.elapsed().is_zero() => {
+                (before.saturating_sub(left) as f64 / at.elapsed().as_secs_f64()) as u64
+            }
+            _ => 0,
+        }
+    }
+
     #[allow(clippy::cast_precision_loss, reason = "for people, not for sums")]
     fn progress(&mut self, stats: &Stats) -> Option<Progress> {
         let get = |name: &CStr| stats.job.get(name);
         let total = get(sys::VIR_DOMAIN_JOB_DATA_TOTAL).filter(|total| *total > 0)?;
         let left = get(sys::VIR_DOMAIN_JOB_DATA_REMAINING).unwrap_or(0);
+        let disks = get(sys::VIR_DOMAIN_JOB_DISK_REMAINING).filter(|left| *left > 0);
         let rate = get(sys::VIR_DOMAIN_JOB_MEMORY_BPS).unwrap_or(0)
-            + get(sys::VIR_DOMAIN_JOB_DISK_BPS).unwrap_or(0);
+            + get(sys::VIR_DOMAIN_JOB_DISK_BPS).unwrap_or_else(|| self.disk_rate(disks));
         let mib = |bytes: u64| bytes >> 20;
         let talk = self.said.is_none_or(|at| at.elapsed() >= TALK);
         let message = talk.then(|| {
             self.said = Some(Instant::now());
-            let disks = match get(sys::VIR_DOMAIN_JOB_DISK_REMAINING).filter(|left| *left > 0) {
-                Some(left) => format!(", disks left {} MiB", mib(left)),
-                None => String::new(),
+            let memory = mib(get(sys::VIR_DOMAIN_JOB_MEMORY_REMAINING).unwrap_or(left));
+            let what = match disks {
+                // The memory follows when the disks are there.
+                Some(left) if memory == 0 => format!("disks left {} MiB", mib(left)),
+                Some(left) => format!("memory left {memory} MiB, disks left {} MiB", mib(left)),
+                None => format!("memory left {memory} MiB"),
             };
             let downtime = get(sys::VIR_DOMAIN_JOB_DOWNTIME);
             let downtime = downtime.map(|ms| format!(", downtime {ms} ms")).unwrap_or_default();
-            let memory = mib(get(sys::VIR_DOMAIN_JOB_MEMORY_REMAINING).unwrap_or(left));
-            format!("memory left {memory} MiB{disks}, {} MiB/s{downtime}", mib(rate))
+            format!("{what}, {} MiB/s{downtime}", mib(rate))
         });
         Some(Progress {
             percent: Some(100.0 * total.saturating_sub(left) as f64 / total as f64),
@@ -506,7 +528,7 @@ mod tests {
 
     #[test]
     fn progress_is_told_in_figures_and_words() {
-        let mut watcher = Watcher { downtime: Some(30), post_copy: false, said: None };
+        let mut watcher = Watcher { downtime: Some(30), post_copy: false, said: None, disks: None };
         let figure = |name: &CStr, mib: u64| (name.to_owned(), mib << 20);
         let figures = [
             figure(sys::VIR_DOMAIN_JOB_DATA_TOTAL, 200),
@@ -522,6 +544,20 @@ mod tests {
         assert_eq!((progress.percent, progress.eta), (Some(75.0), Some(2.0)));
         assert_eq!(progress.message.as_deref(), Some("memory left 50 MiB, 25 MiB/s"));
         assert_eq!(watcher.progress(&stats).expect("progress").message, None, "not every time");
+        let figures = [
+            figure(sys::VIR_DOMAIN_JOB_DATA_TOTAL, 200),
+            figure(sys::VIR_DOMAIN_JOB_DATA_REMAINING, 150),
+            figure(sys::VIR_DOMAIN_JOB_MEMORY_REMAINING, 0),
+            figure(sys::VIR_DOMAIN_JOB_DISK_REMAINING, 150),
+        ];
+        let job = ffi::Job { busy: true, figures: figures.into() };
+        let copying = Stats { job, downtime_set: false, post_copied: false };
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(2)).expect("after the boot");
+        (watcher.said, watcher.disks) = (None, Some((long_ago, 170 << 20)));
+        let progress = watcher.progress(&copying).expect("progress");
+        assert_eq!(progress.percent, Some(25.0));
+        let words = progress.message.expect("words");
+        assert!(words == "disks left 150 MiB, 9 MiB/s" || words.ends_with(" 10 MiB/s"), "{words}");
         let nothing = Stats { job: ffi::Job::default(), downtime_set: false, post_copied: false };
         assert_eq!(watcher.progress(&nothing), None);
     }
