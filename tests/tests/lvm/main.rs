@@ -54,7 +54,9 @@ fn volumes(lab: &Lab) -> Vec<String> {
 }
 
 fn add(name: &str, more: &str) -> String {
-    format!("gnt-instance add -t plain -n node1 --no-install --no-start -o tiny {more} {name} 2>&1")
+    format!(
+        "gnt-instance add -t plain -n node1 --no-install --no-start -o tiny --ignore-ipolicy {more} {name} 2>&1"
+    )
 }
 
 #[test]
