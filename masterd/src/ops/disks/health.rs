@@ -181,7 +181,7 @@ pub fn have_parted(a: &SyncStatus, b: &SyncStatus) -> bool {
     if a.split_brain || b.split_brain {
         return true;
     }
-    if talks(a) || talks(b) {
+    if talks(a) && talks(b) {
         return false;
     }
     // The last bit only says that a primary wrote it last.

@@ -192,7 +192,7 @@ fn parted(
                  activate-disks {}'",
                 instance.name
             ),
-            (Some(a), Some(b)) if have_parted(&a, &b) => {
+            (Some(a), Some(b)) if health::have_parted(&a, &b) => {
                 found.push(disk);
                 continue;
             }
@@ -215,26 +215,6 @@ fn how(config: &Config, both: Sides, victim: &SyncStatus, survivor: &SyncStatus)
         format!("{} {} on {}", sync.connection, sync.disk, config.node_name(node))
     };
     format!("is {} and {}", one(both.victim, victim), one(both.survivor, survivor))
-}
-
-/// Both sides were written while they did not see each other: neither is what the other one was.
-fn have_parted(a: &SyncStatus, b: &SyncStatus) -> bool {
-    if a.split_brain || b.split_brain {
-        return true;
-    }
-    if health::talks(a) && health::talks(b) {
-        return false;
-    }
-    // The last bit only says that a primary wrote it last.
-    let known = |sync: &SyncStatus| -> Vec<u64> {
-        let number = |text: &String| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
-        sync.generations.iter().filter_map(number).map(|id| id & !1).collect()
-    };
-    let (a, b) = (known(a), known(b));
-    let (Some(mine), Some(theirs)) = (a.first(), b.first()) else { return false };
-    // They were the same once. Otherwise they are strangers, which no joining helps.
-    let related = a[1..].iter().any(|id| *id != 0 && b[1..].contains(id));
-    related && !a.contains(theirs) && !b.contains(mine)
 }
 
 #[cfg(test)]
