@@ -11,6 +11,9 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(580);
 const SOON: Duration = Duration::from_secs(180);
 const WEB: &str = "web.example.com";
+/// Somebody removes the meta data volume.
+const LOSE_META: &str =
+    "lvremove -qq -f $(lvs --noheadings -o vg_name,lv_name --separator / | grep _meta)";
 
 struct Site {
     lab: Lab,
@@ -201,7 +204,7 @@ fn lost_disks_are_made_again_and_whole_ones_are_not() {
     assert!(said.contains("is there on node") && said.contains("replace-disks"), "{said}");
 
     // One side lost its meta data: the other one is whole, so it is not made anew but replaced.
-    site.sh("node1", "lvremove -qq -f xenvg/$(lvs --noheadings -o lv_name | grep _meta)");
+    site.sh("node1", LOSE_META);
     let said = site.refused(&format!("instance startup {WEB}"));
     assert!(said.contains("meta"), "{said}");
     let said = site.refused(&format!("instance recreate-disks {WEB}"));
@@ -214,7 +217,7 @@ fn lost_disks_are_made_again_and_whole_ones_are_not() {
 
     // Both lost theirs: new disks, and what is left is kept until somebody has looked at it.
     for node in ["node1", "node2"] {
-        site.sh(node, "lvremove -qq -f xenvg/$(lvs --noheadings -o lv_name | grep _meta)");
+        site.sh(node, LOSE_META);
     }
     let said = site.gnt(&format!("instance recreate-disks {WEB}"));
     assert!(said.contains("disk0_data, stays there until"), "{said}");

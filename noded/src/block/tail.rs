@@ -60,7 +60,7 @@ fn write_zeros(path: &Path, from: u64, to: u64, work: &Work) -> io::Result<()> {
         let n = (to - at).min(MIB);
         device.write_all(&zeros[..usize::try_from(n).unwrap_or(zeros.len())])?;
         at += n;
-        if (at - from) % PIECE == 0 {
+        if (at - from).is_multiple_of(PIECE) {
             // Written, not only promised: otherwise the end would come all at once.
             device.sync_data()?;
             let rate = (at - from) as f64 / began.elapsed().as_secs_f64().max(1e-3);
