@@ -119,6 +119,8 @@ impl Config {
             (copy + resync > 0).then(|| format!("{} {copy} {resync}", n.uuid))
         });
         put("node_disk_rates", lines(rates));
+        // Not Ganeti's: what the kernel's DRBD is to call.
+        put("drbd_usermode_helper", one(c.drbd_usermode_helper.as_deref().unwrap_or_default()));
         for hv in Hypervisor::ALL {
             let params = fill::cluster_hvparams(c, *hv);
             let text = params.iter().map(|(key, value)| format!("{key}={}", python(value)));
@@ -140,6 +142,7 @@ mod tests {
         let mut expected: Vec<String> = [
             "cluster_name",
             "cluster_tags",
+            "drbd_usermode_helper",
             "enabled_user_shutdown",
             "file_storage_dir",
             "gluster_storage_dir",
