@@ -154,11 +154,13 @@ fn cut_cables_and_bad_storage() {
     let root = tempfile::tempdir().unwrap();
     let mut lab = Lab::up(options("drbd-bad", &root)).unwrap();
     add(&lab, "node1", "node2");
-    gnt(&lab, &format!("instance activate-disks {WEB}"));
 
     // The cable is cut while the sides are made equal, slowly.
+    gnt(&lab, "cluster modify -D drbd:resync-rate=1024");
+    gnt(&lab, &format!("instance activate-disks {WEB}"));
     for node in ["node1", "node2"] {
-        sh(&lab, node, "drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=1M");
+        let shown = sh(&lab, node, "drbdsetup show");
+        assert!(shown.contains("1024k; # bytes/second"), "{shown}");
     }
     sh(&lab, "node1", "drbdsetup invalidate-remote 0");
     wait_for(&lab, "node1", "cs:SyncSource");
