@@ -41,7 +41,7 @@ impl Operate for NodeModifyStorage {
         let answered = cx.answers().iter().find(|(from, q, _)| *from == node && question(q));
         let units = match answered {
             Some((_, _, Ok(Answer::Storage(units)))) => units,
-            Some((_, _, Err(error))) => return Err(error.clone().at(format!("node {name}"))),
+            Some((_, _, Err(error))) => return Err(error.clone()),
             _ => return Err(Error::internal("An answer does not fit the question")),
         };
         let now = units.iter().find(|found| found.name == unit).ok_or_else(|| {
@@ -166,7 +166,7 @@ mod tests {
         let mut site = site(Err(Error::environment("There is no physical volume '/dev/sdb'")));
         let said = |site: &Site, op| site.refusal(op).message;
         let error = said(&site, op(json!({"allocatable": true})));
-        assert_eq!(error, "node node2: There is no physical volume '/dev/sdb'");
+        assert_eq!(error, "There is no physical volume '/dev/sdb'");
         assert!(said(&site, op(json!({}))).contains("nothing to change"));
         assert!(said(&site, op(json!({"allocatable": "x"}))).contains("true or false"));
         let error = said(&site, op(json!({"size": 1})));
