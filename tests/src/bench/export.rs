@@ -12,39 +12,55 @@
 use super::{figure, median};
 use crate::lab::{Hypervisor, Lab, Options};
 use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(600);
 const MIB: f64 = 1024.0;
-const OS: &str = r#"
-mkdir -p /srv/ganeti/os/cat && cd /srv/ganeti/os/cat
-echo 20 >ganeti_api_version; : >parameters.list
-printf '#!/bin/sh\ncat "$EXPORT_DEVICE"\n' >export
-printf '#!/bin/sh\ncat >"$IMPORT_DEVICE"\n' >import
-printf '#!/bin/sh\nexit 0\n' >create; cp create rename; cp create verify
-chmod 755 create export import rename verify
-"#;
+/// The scripts of an OS that does nothing but `cat`.
+const OS: &[(&str, &str)] = &[
+    ("create", "true"),
+    ("export", "cat \"$EXPORT_DEVICE\""),
+    ("import", "cat >\"$IMPORT_DEVICE\""),
+    ("rename", "true"),
+    ("verify", "true"),
+];
 /// 1 GiB on the disk of the instance: blocks of noise between blocks of text.
 const FILL: &str = r#"
 disk=$(find /srv/ganeti/file-storage -name '*disk0')
-yes 'a line of the text of a disk' | head -c 8M >/tmp/text
-for i in $(seq 64); do head -c 8M /dev/urandom; cat /tmp/text; done | dd of=$disk bs=1M iflag=fullblock conv=notrunc,fsync status=none
-rm /tmp/text
+text=/srv/ganeti/export/.text
+yes 'a line of the text of a disk' | head -c 8M >$text
+for i in $(seq 64); do head -c 8M /dev/urandom; cat $text; done | dd of=$disk bs=1M iflag=fullblock conv=notrunc,fsync status=none
+rm $text
 "#;
 
 /// Measures and prints the figures; with `quick` each once.
 pub fn measure(quick: bool) -> Result<()> {
-    let lab =
-        Lab::up(Options { hypervisor: Hypervisor::Fake, init: true, ..Options::new("benchx") })?;
+    let os_dir = std::env::temp_dir().join(format!("roost-bench-os-{}", std::process::id()));
+    let dir = os_dir.join("cat");
+    fs::create_dir_all(&dir)?;
+    fs::write(dir.join("ganeti_api_version"), "20\n")?;
+    fs::write(dir.join("parameters.list"), "")?;
+    for (name, body) in OS {
+        let path = dir.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    let lab = Lab::up(Options {
+        os_dir: os_dir.clone(),
+        hypervisor: Hypervisor::Fake,
+        init: true,
+        ..Options::new("benchx")
+    })?;
     let here = |command: &str| shell(&lab, "node1", command);
-    here(OS)?;
     here(
         "gnt-instance add -t file --disk 0:size=1G -o cat -n node1 --no-start --ignore-ipolicy x.lab",
     )?;
     here(FILL)?;
-    here(
-        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /srv/ganeti/os/cat/key -out /srv/ganeti/os/cat/cert 2>/dev/null",
-    )?;
+    let keys = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /srv/ganeti/export/.bench-key -out \
+                /srv/ganeti/export/.bench-cert 2>/dev/null";
+    shell(&lab, "node2", keys)?;
     let times = if quick { 1 } else { 3 };
     for (tool, pack, unpack) in [("none", "cat", "cat"), ("gzip-fast", "gzip -1", "gunzip")] {
         let (mut ours, mut theirs, mut imports) = (vec![], vec![], vec![]);
@@ -65,16 +81,18 @@ pub fn measure(quick: bool) -> Result<()> {
         figure(&format!("export to cat over TLS, compression {tool}"), theirs / ours, "times");
         figure(&format!("import to cat over TLS, compression {tool}"), theirs / imports, "times");
     }
+    drop(lab);
+    fs::remove_dir_all(&os_dir)?;
     Ok(())
 }
 
 /// What a shell does: seconds.
 fn baseline(lab: &Lab, pack: &str, unpack: &str) -> Result<f64> {
-    let cert = "-cert /srv/ganeti/os/cat/cert -key /srv/ganeti/os/cat/key";
+    let cert = "-cert /srv/ganeti/export/.bench-cert -key /srv/ganeti/export/.bench-key";
     // Its standard input must neither end nor be a terminal.
     let serve = format!(
-        "cd /tmp; rm -f bench-out bench-ok; (sleep 600 | openssl s_server -accept 5999 -naccept 1 \
-         -quiet {cert} 2>/dev/null | {unpack} >bench-out; sync bench-out; echo ok >bench-ok) \
+        "cd /srv/ganeti/export; rm -f .bench-out .bench-ok; (sleep 600 | openssl s_server -accept 5999 -naccept 1 \
+         -quiet {cert} 2>/dev/null | {unpack} >.bench-out; sync .bench-out; echo ok >.bench-ok) \
          >/dev/null 2>&1 &"
     );
     shell(lab, "node2", &serve)?;
@@ -92,9 +110,13 @@ fn baseline(lab: &Lab, pack: &str, unpack: &str) -> Result<f64> {
     );
     let seconds = timed(|| {
         shell(lab, "node1", &send)?;
-        shell(lab, "node2", "until [ -e /tmp/bench-ok ]; do sleep 0.02; done")
+        shell(lab, "node2", "until [ -e /srv/ganeti/export/.bench-ok ]; do sleep 0.02; done")
     })?;
-    let size = shell(lab, "node2", "stat -c %s /tmp/bench-out; rm -f /tmp/bench-out")?;
+    let size = shell(
+        lab,
+        "node2",
+        "stat -c %s /srv/ganeti/export/.bench-out; rm -f /srv/ganeti/export/.bench-out",
+    )?;
     ensure!(size.trim() == "1073741824", "the baseline carried {size} bytes only");
     Ok(seconds)
 }

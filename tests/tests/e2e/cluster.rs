@@ -54,6 +54,11 @@ impl Cluster {
         cluster
     }
 
+    /// Where OS definitions of all nodes are, outside of the lab.
+    pub fn os_dir(&self) -> PathBuf {
+        self.root.path().join("os")
+    }
+
     /// Puts an OS definition of an unknown version on all nodes; returns where it is.
     pub fn future_os(&self) -> PathBuf {
         let dir = self.root.path().join("os/future");

@@ -2,25 +2,36 @@
 
 use crate::cluster::{Cluster, SOON};
 use roost_tests::lab::wait_until;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
-/// An OS whose dumps are the disks as they are. `create` puts something on them.
-const RAW: &str = r#"
-dir=/srv/ganeti/os/raw; mkdir -p $dir; cd $dir
-echo 20 >ganeti_api_version; : >parameters.list
-printf '#!/bin/sh\ndd if=/dev/urandom of=$DISK_0_PATH bs=1M count=48 conv=notrunc status=none\n' >create
-printf '#!/bin/sh\nstat -c %%s "$EXPORT_DEVICE" >&$EXP_SIZE_FD\nhead -c 64M "$EXPORT_DEVICE"\n' >export
-printf '#!/bin/sh\ndd of="$IMPORT_DEVICE" bs=1M iflag=fullblock conv=notrunc status=none\n' >import
-printf '#!/bin/sh\nexit 0\n' >rename; cp rename verify
-chmod 755 create export import rename verify
-"#;
+/// An OS whose dumps are the disks as they are, as far as `create` puts something on them.
+const RAW: &[(&str, &str)] = &[
+    ("create", "dd if=/dev/urandom of=$DISK_0_PATH bs=1M count=48 conv=notrunc status=none"),
+    ("export", "echo 67108864 >&$EXP_SIZE_FD; head -c 64M $EXPORT_DEVICE"),
+    ("import", "dd of=$IMPORT_DEVICE bs=1M iflag=fullblock conv=notrunc status=none"),
+    ("rename", "true"),
+    ("verify", "true"),
+];
 const DISK: &str = "$(find /srv/ganeti/file-storage -name '*disk0' -path '*NAME*')";
 
 fn cluster(name: &str) -> Cluster {
     let c = Cluster::fake(name);
-    c.ok(RAW);
+    fs::create_dir(c.os_dir().join("raw")).unwrap();
+    fs::write(c.os_dir().join("raw/ganeti_api_version"), "20\n").unwrap();
+    fs::write(c.os_dir().join("raw/parameters.list"), "").unwrap();
+    for (name, body) in RAW {
+        script(&c, name, body, 0o755);
+    }
     c.ok("gnt-instance add -t file --disk 0:size=1G -o raw -n node1 one.lab");
     c
+}
+
+fn script(c: &Cluster, name: &str, body: &str, mode: u32) {
+    let path = c.os_dir().join("raw").join(name);
+    fs::write(&path, format!("#!/bin/sh\nset -e\n{body}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// What is on an instance's disk.
@@ -77,9 +88,9 @@ fn what_fails_leaves_the_instance_at_work() {
     );
     c.refused("gnt-backup export -n node2 one.lab", 1, &["no room left", "node2"]);
     assert_eq!(c.on("node2", "ls -A /srv/ganeti/export").stdout, "");
-    c.ok("printf '#!/bin/sh\\necho bad luck >&2\\nexit 3\\n' >/srv/ganeti/os/raw/export");
+    script(&c, "export", "echo bad luck >&2; exit 3", 0o755);
     c.refused("gnt-backup export -n node3 one.lab", 1, &["bad luck", "exited with code 3"]);
-    c.ok("chmod 644 /srv/ganeti/os/raw/export");
+    script(&c, "export", "true", 0o644);
     c.refused("gnt-backup export -n node3 one.lab", 1, &["'export' is not executable"]);
     c.refused("gnt-backup export -n node3 --noshutdown one.lab", 1, &["leave out --noshutdown"]);
     c.refused("gnt-backup import -n node1 nothing.lab", 1, &["No export found"]);
