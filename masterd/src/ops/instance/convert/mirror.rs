@@ -87,10 +87,10 @@ pub fn add(
     if op.wait_for_sync {
         devices.before.extend(active::sync(config, &who, &new, primary)?);
     } else {
-        cx.info(
-            "The new mirrors are made equal when the disks are active: until then node \
-             has no good copy",
-        );
+        cx.info(format!(
+            "The new mirrors are made equal while the disks are active; until then node {there} has \
+             no good copy"
+        ));
     }
     swap(&old.disks, &new, devices);
     devices.after.extend(active::shutdown(config, &who, &new, primary, &[])?);
