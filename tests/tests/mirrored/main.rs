@@ -58,7 +58,7 @@ fn a_guest_on_a_mirror_migrates_while_it_writes_and_survives_a_power_cut() {
     let last = guest::wait_for(&c.lab, GUEST, LONG, |a| a.count > back.count + 3).unwrap();
     c.lab.kill("node2").unwrap();
     c.ok("gnt-node modify -O yes node2");
-    c.ok("gnt-instance failover -f --ignore-consistency web");
+    c.ok("gnt-instance failover -f web");
     let again = guest::wait_for(&c.lab, GUEST, LONG, |a| a.count > 1).unwrap();
     assert_ne!(again.boot, first.boot, "it has started anew");
     assert!(again.before >= last.count, "nothing is lost: {again:?} after {last:?}");
