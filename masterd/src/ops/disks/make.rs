@@ -501,7 +501,7 @@ mod tests {
             assert!(error.message.contains(part), "{error}");
         }
         let one: DiskSpec = serde_json::from_value(json!({"adopt": "old"})).expect("a spec");
-        adopt::check_all(&[one.clone()]).expect("one");
+        adopt::check_all(std::slice::from_ref(&one)).expect("one");
         adopt::check_all(&[one.clone(), one.clone()]).expect_err("twice the same");
         adopt::check_all(&[one, DiskSpec::sized(1)]).expect_err("mixed");
     }
