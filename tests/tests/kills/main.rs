@@ -217,18 +217,18 @@ fn sweep(lab: &str, names: &[&str], most: u32) {
 #[test]
 #[ignore = "long, needs the image of user-mode Linux nodes: make test-full"]
 fn daemons_die_while_disks_are_made_and_removed() {
-    sweep("t-kill-make", &["create plain", "create drbd", "remove drbd"], 6);
+    sweep("t-kill-make", &["create plain", "create drbd", "remove drbd"], 3);
 }
 
 #[test]
 #[ignore = "long, needs the image of user-mode Linux nodes: make test-full"]
 fn daemons_die_while_disks_are_grown_and_replaced() {
     let names = ["grow drbd", "replace on the secondary", "replace the secondary"];
-    sweep("t-kill-replace", &names, 6);
+    sweep("t-kill-replace", &names, 3);
 }
 
 #[test]
 #[ignore = "long, needs the image of user-mode Linux nodes: make test-full"]
 fn daemons_die_while_disks_are_converted() {
-    sweep("t-kill-convert", &["plain to drbd", "drbd to plain", "plain to file"], 6);
+    sweep("t-kill-convert", &["plain to drbd", "drbd to plain", "plain to file"], 3);
 }
