@@ -77,8 +77,8 @@ fn an_instance_on_external_storage() {
     let told = c.ok("gnt-storage diagnose");
     assert!(told.contains("Provider: loop\n  For node: node1.lab --> valid"), "{told}");
     assert!(told.contains("  For nodegroup: default --> valid\n"), "{told}");
-    c.refused(&add("loop,color=red", &dir, "bad"), 1, &["has no parameters color"]);
-    c.refused(&add("none", &dir, "bad"), 1, &["'none' is not on this node"]);
+    c.refused(&add("loop,color=red", &dir, "bad"), 1, &["color", "loop"]);
+    c.refused(&add("none", &dir, "bad"), 1, &["'none'"]);
     assert_eq!(c.instances().len(), 0);
     c.ok(&add("loop", &dir, "web"));
     assert_eq!((volumes(&c, &dir), attached(&c, &dir)), (1, 0));
