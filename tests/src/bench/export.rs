@@ -89,11 +89,11 @@ pub fn measure(quick: bool) -> Result<()> {
 /// What a shell does: seconds.
 fn baseline(lab: &Lab, pack: &str, unpack: &str) -> Result<f64> {
     let cert = "-cert /srv/ganeti/export/.bench-cert -key /srv/ganeti/export/.bench-key";
-    // Its standard input must neither end nor be a terminal.
+    // Its standard input must neither end nor be a terminal: a pipe that it opens for both ends.
     let serve = format!(
-        "cd /srv/ganeti/export; rm -f .bench-out .bench-ok; (sleep 600 | openssl s_server -accept 5999 -naccept 1 \
-         -quiet {cert} 2>/dev/null | {unpack} >.bench-out; sync .bench-out; echo ok >.bench-ok) \
-         >/dev/null 2>&1 &"
+        "cd /srv/ganeti/export; rm -f .bench-out .bench-ok .bench-in; mkfifo .bench-in; (openssl s_server \
+         -accept 5999 -naccept 1 -quiet {cert} 2>/dev/null <>.bench-in | {unpack} >.bench-out; \
+         sync .bench-out; echo ok >.bench-ok) >/dev/null 2>&1 &"
     );
     shell(lab, "node2", &serve)?;
     shell(lab, "node2", "until ss -Hltn sport = 5999 | grep -q .; do sleep 0.05; done")?;
