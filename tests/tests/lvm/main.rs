@@ -138,13 +138,13 @@ fn instances_on_volumes() {
 fn noded_killed_in_the_middle_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let lab = Lab::up(options("lvm-kill", &root)).unwrap();
-    for n in 0..8_u64 {
+    for n in 0..4_u64 {
         let name = format!("i{n}.example.com");
         let script = add(&name, "--submit --disk 0:size=32m --disk 1:size=32m --disk 2:size=32m");
         let job = sh(&lab, &script);
         let job = job.rsplit(' ').next().unwrap().to_owned();
         // Later and later: commands of LVM take about a tenth of a second here.
-        std::thread::sleep(Duration::from_millis(n * 60));
+        std::thread::sleep(Duration::from_millis(n * 150));
         lab.kill_daemon("node1", "noded").unwrap();
         lab.start_daemon("node1", "noded").unwrap();
         let (_, said) = try_sh(&lab, &format!("gnt-job watch {job} 2>&1"));
