@@ -47,8 +47,8 @@ fn sum(c: &Cluster, node: &str, name: &str) -> String {
 fn an_instance_comes_back_from_its_export() {
     let c = cluster("t-export");
     c.ok("gnt-node modify --node-parameters disk_copy_rate=8 node1");
-    let job = c.ok("gnt-backup export --submit -n node2 one.lab");
-    let job = job.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+    c.ok("gnt-backup export --submit -n node2 one.lab");
+    let job = c.ok("gnt-job list --no-headers -o id | tail -n 1").trim().to_owned();
     let half = "stat -c %s /srv/ganeti/export/one.lab.new/* 2>/dev/null | sort -n | tail -n 1";
     let has_some = || c.on("node2", half).stdout.trim().parse::<u64>().is_ok_and(|n| n > 20 << 20);
     wait_until(SOON, || "some of the dump".into(), has_some).unwrap();
@@ -88,11 +88,11 @@ fn what_fails_leaves_the_instance_at_work() {
     );
     c.refused("gnt-backup export -n node2 one.lab", 1, &["no room left", "node2"]);
     assert_eq!(c.on("node2", "ls -A /srv/ganeti/export").stdout, "");
+    c.refused("gnt-backup export -n node3 --noshutdown one.lab", 1, &["leave out --noshutdown"]);
     script(&c, "export", "echo bad luck >&2; exit 3", 0o755);
     c.refused("gnt-backup export -n node3 one.lab", 1, &["bad luck", "exited with code 3"]);
     script(&c, "export", "true", 0o644);
     c.refused("gnt-backup export -n node3 one.lab", 1, &["'export' is not executable"]);
-    c.refused("gnt-backup export -n node3 --noshutdown one.lab", 1, &["leave out --noshutdown"]);
     c.refused("gnt-backup import -n node1 nothing.lab", 1, &["No export found"]);
     assert_eq!(c.instance("status", "one.lab"), "running");
     assert_eq!(c.files(), before);
