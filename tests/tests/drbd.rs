@@ -91,7 +91,7 @@ fn sides_are_equal(lab: &Lab) -> String {
 #[ignore = "needs the image of user-mode Linux nodes: make uml"]
 fn a_mirror_outlives_its_primary_and_parted_sides_are_joined() {
     let root = tempfile::tempdir().unwrap();
-    let mut lab = Lab::up(options("drbd-life", &root)).unwrap();
+    let lab = Lab::up(options("drbd-life", &root)).unwrap();
     add(&lab, "node2", "node1");
     gnt(&lab, &format!("instance activate-disks {WEB}"));
     assert!(

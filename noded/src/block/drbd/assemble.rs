@@ -132,7 +132,7 @@ impl DrbdDisk {
 
     fn refused(&self, why: &Refusal) -> Error {
         Error::wrong_state(match why {
-            Refusal::MinorTaken { resource, data } => format!(
+            Refusal::Minor { resource, data } => format!(
                 "{}: minor {} of this node is in use by the resource '{resource}'{}, which is not \
                  this disk's; end it ('drbdsetup down {resource}') or keep that minor out of \
                  Roost's range",
@@ -140,14 +140,14 @@ impl DrbdDisk {
                 self.minor,
                 data.as_ref().map(|data| format!(" on '{data}'")).unwrap_or_default(),
             ),
-            Refusal::NameTaken { minor } => format!(
+            Refusal::Name { minor } => format!(
                 "{}: another device of this node, minor {minor}, has the name '{}'; end it with \
                  'drbdsetup down {}'",
                 self.called(),
                 self.resource(),
                 self.resource()
             ),
-            Refusal::StorageTaken { resource, minor } => format!(
+            Refusal::Storage { resource, minor } => format!(
                 "{}: its storage is in use by the resource '{resource}', minor {minor}; end it with \
                  'drbdsetup down {resource}'",
                 self.called()

@@ -71,11 +71,11 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The minor is another device.
-    MinorTaken { resource: String, data: Option<String> },
+    Minor { resource: String, data: Option<String> },
     /// The name of the resource is another device's.
-    NameTaken { minor: u32 },
+    Name { minor: u32 },
     /// The storage is another device's.
-    StorageTaken { resource: String, minor: u32 },
+    Storage { resource: String, minor: u32 },
 }
 
 /// How a device with the mirror's minor stands to it.
@@ -115,10 +115,10 @@ pub fn assemble(now: &[Configured], alone: bool, wanted: &Wanted) -> Result<Vec<
             .is_some_and(|b| b.data == data || *b.meta == wanted.meta.to_string_lossy())
         {
             let (resource, minor) = (other.resource.clone(), other.minor);
-            return Err(Refusal::StorageTaken { resource, minor });
+            return Err(Refusal::Storage { resource, minor });
         }
         if other.resource == wanted.resource {
-            return Err(Refusal::NameTaken { minor: other.minor });
+            return Err(Refusal::Name { minor: other.minor });
         }
     }
     let Some(device) = now.iter().find(|device| device.minor == wanted.minor) else {
@@ -127,7 +127,7 @@ pub fn assemble(now: &[Configured], alone: bool, wanted: &Wanted) -> Result<Vec<
     let whose = whose(device, &wanted.data, &wanted.secret);
     if whose == Whose::Foreign || device.resource != wanted.resource {
         let data = device.backing.as_ref().map(|backing| backing.data.clone());
-        return Err(Refusal::MinorTaken { resource: device.resource.clone(), data });
+        return Err(Refusal::Minor { resource: device.resource.clone(), data });
     }
     let mut steps = vec![];
     match whose {

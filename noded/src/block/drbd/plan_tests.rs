@@ -70,9 +70,9 @@ fn what_is_missing_is_added() {
     assert_eq!(plan(device("resource4", 4, None, None)), [Step::Attach, Step::Connect]);
     let now = device("resource4", 4, Some("/dev/vg/d"), PEER);
     let other = Wanted { net: options(&[("protocol", "A")]), ..wanted.clone() };
-    assert_eq!(assemble(&[now.clone()], false, &other), Ok(vec![Step::NetOptions]));
+    assert_eq!(assemble(std::slice::from_ref(&now), false, &other), Ok(vec![Step::NetOptions]));
     let other = Wanted { disk: options(&[("resync-rate", "1")]), ..wanted.clone() };
-    assert_eq!(assemble(&[now.clone()], false, &other), Ok(vec![Step::DiskOptions]));
+    assert_eq!(assemble(std::slice::from_ref(&now), false, &other), Ok(vec![Step::DiskOptions]));
     // It gave up looking for the other side: it looks again.
     let (local, peer) = ("10.0.0.1:11000".to_owned(), "10.0.0.2:11000".to_owned());
     let away = Step::Disconnect { local, peer };
@@ -94,15 +94,15 @@ fn what_is_otherwise_is_changed() {
 fn what_is_somebody_elses_is_refused() {
     let wanted = wanted();
     let now = device("web", 4, Some("/dev/vg/web"), Some(("10.0.0.9:7000", "x")));
-    let taken = Refusal::MinorTaken { resource: "web".into(), data: Some("/dev/vg/web".into()) };
+    let taken = Refusal::Minor { resource: "web".into(), data: Some("/dev/vg/web".into()) };
     assert_eq!(assemble(&[now], false, &wanted), Err(taken));
     let now = device("resource4", 4, None, Some(("10.0.0.9:7000", "x")));
-    let taken = Refusal::MinorTaken { resource: "resource4".into(), data: None };
+    let taken = Refusal::Minor { resource: "resource4".into(), data: None };
     assert_eq!(assemble(&[now], false, &wanted), Err(taken));
     let now = device("resource4", 9, None, None);
-    assert_eq!(assemble(&[now], false, &wanted), Err(Refusal::NameTaken { minor: 9 }));
+    assert_eq!(assemble(&[now], false, &wanted), Err(Refusal::Name { minor: 9 }));
     let now = device("other", 9, Some("/dev/vg/d"), None);
-    let taken = Refusal::StorageTaken { resource: "other".into(), minor: 9 };
+    let taken = Refusal::Storage { resource: "other".into(), minor: 9 };
     assert_eq!(assemble(&[now], false, &wanted), Err(taken));
 }
 
