@@ -56,7 +56,9 @@ fn instance(action: &Action) -> Option<InstanceRef> {
 pub fn memory(action: &Action) -> Memory {
     match action {
         // They open a door in this process.
-        Action::MigrateAccept { .. } | Action::Export(ExportAction::Accept { .. }) => Memory::Process,
+        Action::MigrateAccept { .. } | Action::Export(ExportAction::Accept { .. }) => {
+            Memory::Process
+        }
         _ => Memory::Boot,
     }
 }

@@ -31,9 +31,7 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             Ok(Answer::Blocks(block::statuses(&disks, &work(host)).await))
         }
         Question::OsList => blocking(move || Ok(Answer::Os(os::list(&paths)))).await,
-        Question::ExtProviders => {
-            block::ext_providers(&paths).await.map(Answer::ExtProviders)
-        }
+        Question::ExtProviders => block::ext_providers(&paths).await.map(Answer::ExtProviders),
         Question::OsValidate { os, osparams, force_variant } => {
             os::validate(&paths, &os, &osparams, force_variant).await.map(|()| Answer::Done)
         }

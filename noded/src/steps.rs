@@ -274,7 +274,7 @@ impl Steps {
             Ok(outcome) => {
                 let done = Done { digest, outcome: outcome.clone() };
                 match memory {
-                    Memory::Boot => inner.write(&Line::Done(Record::new(step, &done))),
+                    Memory::Boot => inner.write(&Line::Done(Box::new(Record::new(step, &done)))),
                     Memory::Process if undone || again => {
                         inner.write(&Line::Gone { gone: step });
                     }
@@ -327,7 +327,7 @@ enum Line {
     Boot {
         boot: String,
     },
-    Done(Record),
+    Done(Box<Record>),
     /// Not done any more, nor undone.
     Gone {
         gone: Step,
@@ -358,7 +358,7 @@ impl Journal {
         };
         let mut text = line(&Line::Boot { boot: boot.to_owned() })?;
         for (step, done) in done {
-            text += &line(&Line::Done(Record::new(*step, done)))?;
+            text += &line(&Line::Done(Box::new(Record::new(*step, done))))?;
         }
         durable::write(&path, text.as_bytes(), 0o600)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| failed(&e))?;

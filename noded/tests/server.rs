@@ -7,7 +7,9 @@ mod common;
 use common::{Cluster, Master, Node};
 use roost_noded::join::{Token, join};
 use roost_noded::{Handle, credentials};
-use roost_proto::node::{Action, Answer, DiskRole, GrowStage, GuestState, InstanceRef, Observation, Question};
+use roost_proto::node::{
+    Action, Answer, DiskRole, GrowStage, GuestState, InstanceRef, Observation, Question,
+};
 use roost_proto::objects::Disk;
 use roost_proto::rpc::node as rpc;
 use roost_proto::rpc::node::node_client::NodeClient;

@@ -132,7 +132,7 @@ impl Site {
 #[test]
 #[ignore = "needs the image of user-mode Linux nodes: make uml"]
 fn disks_in_use_are_grown_and_replaced_on_any_node() {
-    let mut site = Site::up("disks-use");
+    let site = Site::up("disks-use");
     site.add("node1", "node2");
     site.start_writing("node1");
 

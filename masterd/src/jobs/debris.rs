@@ -52,7 +52,8 @@ fn leftover(config: &Config, node: NodeId, action: &Action) -> Option<Action> {
         Action::DisksShutdown { instance, disks } => {
             let owner = config.instances.get(&instance.uuid).filter(|i| i.disks_active);
             let is_here = |disk: &Disk| {
-                let mirrored = config.disks.get(&disk.uuid).is_some_and(|d| d.nodes.contains(&node));
+                let mirrored =
+                    config.disks.get(&disk.uuid).is_some_and(|d| d.nodes.contains(&node));
                 mirrored || here(instance.uuid).is_some()
             };
             let wanted =

@@ -136,9 +136,9 @@ impl Run<'_> {
 fn private_params(action: &mut Action) -> Option<&mut ParamMap> {
     match action {
         Action::OsRun { osparams_private, .. } => Some(osparams_private),
-        Action::Export(ExportAction::Accept { scripts, .. } | ExportAction::Send { scripts, .. }) => {
-            Some(&mut scripts.osparams_private)
-        }
+        Action::Export(
+            ExportAction::Accept { scripts, .. } | ExportAction::Send { scripts, .. },
+        ) => Some(&mut scripts.osparams_private),
         _ => None,
     }
 }

@@ -7,8 +7,8 @@
 mod backup;
 mod cluster;
 mod context;
-mod ext_storage;
 mod disks;
+mod ext_storage;
 mod group;
 mod guest;
 mod hooks;

@@ -73,11 +73,7 @@ pub fn choose(cx: &Context<'_, '_>, nodes: &[NodeId], memory: u64) -> Result<Nod
 
 /// The candidate with most room for disks, for what needs no memory there (a mirror). It was asked
 /// for its state; it must have enough in every volume group. Equals: by free memory, then by name.
-pub fn choose_for_disks(
-    cx: &Context<'_, '_>,
-    nodes: &[NodeId],
-    disks: &[Disk],
-) -> Result<NodeId> {
+pub fn choose_for_disks(cx: &Context<'_, '_>, nodes: &[NodeId], disks: &[Disk]) -> Result<NodeId> {
     let config = cx.config();
     let needed = space::needed(disks);
     let mut problems = Vec::new();

@@ -4,8 +4,8 @@ use super::world::World;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{
-    Answer, ConsoleInfo, ExtReport, IpReport, OsReport, Question, ResolvedName,
-    StorageUnit, VerifyReport,
+    Answer, ConsoleInfo, ExtReport, IpReport, OsReport, Question, ResolvedName, StorageUnit,
+    VerifyReport,
 };
 
 /// The OS that every machine has.

@@ -10,7 +10,7 @@ use roost_proto::objects::Disk;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Devices may be adopted from below this directory only, because names elsewhere change with the
 /// next boot (Ganeti's reference, disk templates).
@@ -30,7 +30,7 @@ impl AdoptedDevice {
     pub fn of(disk: &Disk) -> Result<AdoptedDevice> {
         let path = PathBuf::from(disk.path().unwrap_or_default());
         let plain = path.components().all(|c| !matches!(c, std::path::Component::ParentDir));
-        if !path.starts_with(ROOT) || path == PathBuf::from(ROOT) || !plain {
+        if !path.starts_with(ROOT) || path == Path::new(ROOT) || !plain {
             return Err(Error::wrong_input(format!(
                 "The device '{}' can't be used: only those below {ROOT} keep their names (by-id, \
                  by-path, by-uuid, …)",

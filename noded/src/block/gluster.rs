@@ -115,7 +115,7 @@ fn mounted_at(mounts: &str, dir: &Path) -> Option<(String, String)> {
         (Path::new(&point) == dir).then_some(found)
     };
     // Of several, the last one covers the others.
-    mounts.lines().filter_map(of).last()
+    mounts.lines().rev().find_map(of)
 }
 
 impl Volume {

@@ -20,8 +20,8 @@ mod question;
 mod vote;
 
 pub use action::{
-    Action, DiskRole, GrowStage, HookPhase, InstanceRef, MigrationMode, OsScript, Outcome, Progress,
-    RebootKind,
+    Action, DiskRole, GrowStage, HookPhase, InstanceRef, MigrationMode, OsScript, Outcome,
+    Progress, RebootKind,
 };
 pub use crypto::{Certified, CryptoAction, CryptoAnswer, CryptoQuestion, CryptoReport};
 pub use export::{ExportAction, ExportAnswer, ExportInfo, ExportQuestion, ExportScripts};
@@ -29,7 +29,8 @@ pub use guest::{GuestDisk, GuestNic, GuestSpec, NetworkInfo};
 pub use master_ip::{IpReport, MasterIp, ResolvedName};
 pub use observation::{GuestReport, GuestState, NodeReport, Observation};
 pub use question::{
-    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, ExtReport, HookResult,
-    MirrorReport, OsReport, Question, StorageUnit, SyncStatus, VerifyReport, VolumeReport,
+    Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, ExtReport,
+    HookResult, MirrorReport, OsReport, Question, StorageUnit, SyncStatus, VerifyReport,
+    VolumeReport,
 };
 pub use vote::AloneNote;

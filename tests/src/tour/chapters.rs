@@ -34,7 +34,8 @@ pub fn play(stage: &mut Stage) -> Result<String> {
 
 fn cluster(stage: &mut Stage) -> Result<()> {
     stage.chapter("A cluster of one");
-    let seconds = stage.run(MASTER, &init_command(stage.lab.hypervisor(), stage.lab.kernel()).join(" "))?;
+    let seconds =
+        stage.run(MASTER, &init_command(stage.lab.hypervisor(), stage.lab.kernel()).join(" "))?;
     let master = stage.output(MASTER, "gnt-cluster getmaster")?;
     ensure!(master == "node1.lab", "the master is `{master}`, not node1.lab");
     stage.good(&format!("node1 is the master of cluster.lab after {seconds:.1} s"));

@@ -139,7 +139,7 @@ fn at_work(guests: &Guests, name: &str, bandwidth: u64) -> (GuestSpec, Vec<Disk>
     guests.wait_for_count(1, &web, 1);
     guests.attend(1, &web);
     guests.let_write(1, &web);
-    let writes = || guests.answer(1, &web, "first", "cat /tmp/written") != "";
+    let writes = || !guests.answer(1, &web, "first", "cat /tmp/written").is_empty();
     wait_until(LONG, || "the guest writing".into(), writes).unwrap();
     (web, disks, noise)
 }

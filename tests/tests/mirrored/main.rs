@@ -65,7 +65,7 @@ fn a_guest_on_a_mirror_migrates_while_it_writes_and_survives_a_power_cut() {
 
     // It returns, catches up, and all is well.
     c.lab.start("node2").unwrap();
-    c.ok("gnt-node modify -O no node2");
+    c.ok("gnt-node modify -f -O no node2");
     c.ok("gnt-instance activate-disks --wait-for-sync web");
     let equal = || role("node1").contains("ds:UpToDate/UpToDate");
     wait_until(LONG, || "two equal sides".into(), equal).unwrap();

@@ -141,7 +141,7 @@ pub fn complete(
         let exported = ini.get("instance", "hypervisor").map(str::parse::<Hypervisor>);
         new.hypervisor = exported.transpose().map_err(|e| Error::wrong_input(e.to_string()))?;
     }
-    let dumps = disks(&mut new, &ini, &info)?;
+    let dumps = disks(&mut new, &ini, info)?;
     nics(&mut new, &ini, &old_name)?;
     if new.tags.is_empty() {
         let tags = ini.get("instance", "tags").unwrap_or_default();

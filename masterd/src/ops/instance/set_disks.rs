@@ -53,7 +53,7 @@ pub fn questions(op: &InstanceSetParams, config: &Config) -> Result<Vec<(NodeId,
         questions.push((node, Question::Node));
     }
     for change in op.disks.iter().filter(|change| change.action == DeviceAction::Attach) {
-        let disk = Disk::clone(&*to_attach(config, &change.spec)?);
+        let disk = Disk::clone(to_attach(config, &change.spec)?);
         let disks = filled_disks(config, instance.primary_node, &[disk])?;
         questions.push((instance.primary_node, Question::Blocks { disks }));
     }

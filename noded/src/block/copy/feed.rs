@@ -37,7 +37,7 @@ pub enum Next {
 /// What is copied.
 #[derive(Debug)]
 pub enum Feed {
-    Disk(DiskFeed),
+    Disk(Box<DiskFeed>),
     Script(Arc<Held>),
 }
 
@@ -293,7 +293,7 @@ mod tests {
         loop {
             match feed.next(at, &|| true).expect("read") {
                 Next::Piece { at: place, data } => {
-                    assert!(data.iter().any(|b| *b == 7));
+                    assert!(data.contains(&7));
                     pieces.push((place, data.len()));
                     at = place + data.len() as u64;
                 }

@@ -28,7 +28,7 @@ pub struct Medium {
 #[derive(Debug)]
 enum Bytes {
     File { file: File, kind: Kind },
-    Served { client: Client, server: Server },
+    Served { client: Box<Client>, server: Box<Server> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,7 +89,10 @@ impl Medium {
         paths: &Paths,
     ) -> Result<Medium> {
         let (server, client) = Server::start(paths, what, format, access == Access::Write).await?;
-        Ok(Medium { name: what.into(), bytes: Bytes::Served { client, server } })
+        Ok(Medium {
+            name: what.into(),
+            bytes: Bytes::Served { client: Box::new(client), server: Box::new(server) },
+        })
     }
 
     /// A file that is open.

@@ -124,7 +124,7 @@ async fn part(from: &Disk, to: &Disk, work: &Work) -> Result<(Part, u64)> {
     let medium = Medium::open(&place, Access::Read, image, &work.paths).await?;
     let feed = blocking(move || DiskFeed::new(medium)).await?;
     let (length, data) = feed.size();
-    Ok((Part { feed: Feed::Disk(feed), length, image }, data))
+    Ok((Part { feed: Feed::Disk(Box::new(feed)), length, image }, data))
 }
 
 /// A file to be read, and how many bytes of data it may have.
@@ -132,7 +132,7 @@ pub async fn file_part(path: &Path) -> Result<(Part, u64)> {
     let medium = Medium::file(path, Access::Read).await?;
     let feed = blocking(move || DiskFeed::new(medium)).await?;
     let (length, data) = feed.size();
-    Ok((Part { feed: Feed::Disk(feed), length, image: false }, data))
+    Ok((Part { feed: Feed::Disk(Box::new(feed)), length, image: false }, data))
 }
 
 /// Says in the job's log that copies are slower than they could be, and why.

@@ -132,7 +132,9 @@ pub fn wanted_helper(paths: &Paths) -> String {
 
 /// What the kernel calls by itself.
 pub fn helper() -> Option<String> {
-    fs::read_to_string(HELPER_PARAMETER).ok().map(|text| text.trim_end_matches(['\0', '\n']).to_owned())
+    fs::read_to_string(HELPER_PARAMETER)
+        .ok()
+        .map(|text| text.trim_end_matches(['\0', '\n']).to_owned())
 }
 
 /// The identifiers of a device's data, while it is attached.
