@@ -65,6 +65,7 @@ fn an_instance_comes_back_from_its_export() {
         "node3.lab one.lab",
         "the old one went"
     );
+    c.ok("gnt-cluster modify --compression-tools=gzip,gzip-fast,gzip-slow,lz4");
     c.ok("gnt-backup import -n node2 --compress lz4 --src-dir one.lab two.lab");
     assert_eq!(c.instance("status", "two.lab"), "ADMIN_down");
     assert_eq!(sum(&c, "node2", "two.lab"), sum(&c, "node1", "one.lab"));
