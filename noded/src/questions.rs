@@ -91,6 +91,7 @@ fn work(host: &Host) -> Work {
         instance: None,
         undo: false,
         reporter: Reporter::silent(),
+        budget: host.budgets.copies.clone(),
     }
 }
 

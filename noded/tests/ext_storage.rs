@@ -54,6 +54,7 @@ impl Node {
             instance: Some(instance),
             undo: false,
             reporter: Reporter::silent(),
+            budget: Default::default(),
         };
         Node { root, work }
     }

@@ -8,6 +8,7 @@ use super::file::FileDisk;
 use super::gluster::GlusterDisk;
 use super::lvm::Volume;
 use super::rbd::RbdDisk;
+use crate::budget::Budget;
 use crate::hypervisor::{ImageFormat, Source};
 use crate::steps::Reporter;
 use roost_proto::choices::DiskTemplate;
@@ -29,6 +30,8 @@ pub struct Work {
     /// An earlier step is being undone: only what that step made may go.
     pub undo: bool,
     pub reporter: Reporter,
+    /// What it may take of the node for moving data.
+    pub budget: Budget,
 }
 
 /// Where an assembled disk is, for whoever opens it.

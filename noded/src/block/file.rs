@@ -233,6 +233,7 @@ impl FileDisk {
         let mut done = 0;
         while done < length {
             let n = zeros.len().min(usize::try_from(length - done).unwrap_or(usize::MAX));
+            work.budget.take(n as u64, || true);
             file.write_all(&zeros[..n])?;
             done += n as u64;
             if done % (256 * MIB) == 0 {

@@ -19,7 +19,7 @@ fn node() -> Node {
     let node = A.parse().expect("uuid");
     Node {
         root,
-        work: Work { paths, node, instance: None, undo: false, reporter: Reporter::silent() },
+        work: Work { paths, node, instance: None, undo: false, reporter: Reporter::silent(), budget: Default::default() },
     }
 }
 

@@ -151,6 +151,7 @@ mod tests {
             instance: None,
             undo: false,
             reporter: Reporter::silent(),
+            budget: Default::default(),
         };
         let (before, new) = (disk(0, "/srv/files/a/disk0"), disk(1, "/srv/files/a/disk1"));
         let outside = disk(2, "/etc/disk2");

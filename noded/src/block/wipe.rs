@@ -32,7 +32,8 @@ pub async fn zeros(path: &Path, from: u64, to: u64, work: &Work) -> Result<()> {
     blocking(move || {
         let file = open(&path).map_err(|e| Error::exec(e.to_string()))?;
         let tell = |progress| work.reporter.progress(progress);
-        write(&file, from, to, &tell).map_err(|e| Error::exec(e.to_string()))
+        let take = |bytes| work.budget.take(bytes, || true);
+        write(&file, from, to, &take, &tell).map_err(|e| Error::exec(e.to_string()))
     })
     .await
 }
@@ -52,7 +53,13 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn write(file: &File, from: u64, to: u64, tell: &dyn Fn(Progress)) -> io::Result<()> {
+fn write(
+    file: &File,
+    from: u64,
+    to: u64,
+    take: &dyn Fn(u64),
+    tell: &dyn Fn(Progress),
+) -> io::Result<()> {
     let memory = vec![0_u8; CHUNK + ALIGN];
     let start = memory.as_ptr().align_offset(ALIGN).min(ALIGN);
     let zeros = &memory[start..start + CHUNK];
@@ -60,6 +67,7 @@ fn write(file: &File, from: u64, to: u64, tell: &dyn Fn(Progress)) -> io::Result
     let (mut at, mut synced, mut told) = (from, from, began);
     while at < to {
         let n = (to - at).min(CHUNK as u64);
+        take(n);
         file.write_all_at(&zeros[..usize::try_from(n).unwrap_or(CHUNK)], at)?;
         at += n;
         if at - synced >= PIECE {
@@ -90,7 +98,10 @@ mod tests {
         let path = dir.path().join("device");
         std::fs::write(&path, vec![7; 4 << 20]).expect("file");
         let file = open(&path).expect("open");
-        write(&file, 1 << 20, (3 << 20) - 4096, &|_| ()).expect("written");
+        let taken = std::cell::Cell::new(0);
+        let take = |bytes| taken.set(taken.get() + bytes);
+        write(&file, 1 << 20, (3 << 20) - 4096, &take, &|_| ()).expect("written");
+        assert_eq!(taken.get(), (2 << 20) - 4096, "it asks for what it writes");
         let bytes = std::fs::read(&path).expect("read");
         assert_eq!(bytes.len(), 4 << 20);
         let zero = |b: &u8| *b == 0;
@@ -101,6 +112,6 @@ mod tests {
     #[test]
     fn a_full_device_is_an_error() {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("open");
-        assert!(write(&full, 0, 4096, &|_| ()).is_err());
+        assert!(write(&full, 0, 4096, &|_| (), &|_| ()).is_err());
     }
 }

@@ -55,6 +55,7 @@ fn work(undo: bool) -> Work {
         }),
         undo,
         reporter: Reporter::silent(),
+        budget: Default::default(),
     }
 }
 

@@ -149,7 +149,7 @@ pub fn say_limit(host: &Host, reporter: &Reporter) {
 
 fn work(host: &Host, instance: Option<InstanceRef>, reporter: Reporter) -> Work {
     let (paths, node) = (host.paths.clone(), host.identity.node);
-    Work { paths, node, instance, undo: false, reporter }
+    Work { paths, node, instance, undo: false, reporter, budget: Default::default() }
 }
 
 /// Refuses a pair of lists that do not belong together.

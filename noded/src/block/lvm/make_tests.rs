@@ -31,6 +31,7 @@ fn work(undo: bool) -> Work {
         instance: Some(instance),
         undo,
         reporter: Reporter::silent(),
+        budget: Default::default(),
     }
 }
 
