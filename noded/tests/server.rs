@@ -337,8 +337,12 @@ async fn questions_are_answered() {
     assert_eq!(report.missing_bridges, ["no-such-br"]);
     assert!(report.ssconf.contains_key("master_candidates_certs"));
     assert!(report.certificate_expires.expect("it ends") > report.node.time);
-    let error = master.ask(Question::Volumes).await.expect_err("no LVM");
-    assert!(error.message.contains("LVM"), "{error}");
+    match master.ask(Question::Volumes).await {
+        // This machine may have LVM, and even volumes.
+        Ok(Answer::Volumes(_)) => {}
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => assert!(error.message.contains("LVM"), "{error}"),
+    }
     let values = BTreeMap::from([
         ("cluster_name".to_owned(), "c.example.com".to_owned()),
         (
