@@ -9,7 +9,9 @@ use crate::steps::{Memory, Reporter};
 use crate::{facts, hooks, join, net, os, power, ssconf};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
-use roost_proto::node::{Action, ExportAction, GrowStage, GuestSpec, InstanceRef, Outcome};
+use roost_proto::node::{
+    Action, ExportAction, GrowStage, GuestDisk, GuestSpec, InstanceRef, Outcome,
+};
 use roost_proto::objects::Disk;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +48,7 @@ fn instance(action: &Action) -> Option<InstanceRef> {
         | Action::GuestStart { guest, .. }
         | Action::GuestReboot { guest, .. }
         | Action::DiskPlug { guest, .. }
+        | Action::DisksMirror { guest, .. }
         | Action::MigrateAccept { guest, .. }
         | Action::MigrateRun { guest, .. } => Some(reference(guest)),
         _ => None,
@@ -216,6 +219,7 @@ impl Doer<'_> {
             Action::DiskUnplug { guest, disk } => {
                 nothing(self.hypervisor(guest.hypervisor)?.unplug_disk(&guest, disk.uuid).await)
             }
+            Action::DisksMirror { guest, from, to } => nothing(self.mirror(&guest, from, to).await),
             Action::NicPlug { guest, nic } => {
                 nothing(self.hypervisor(guest.hypervisor)?.plug_nic(&guest, &nic).await)
             }
@@ -295,6 +299,7 @@ impl Doer<'_> {
             instance: self.instance.clone(),
             undo: self.undo,
             reporter: self.reporter.clone(),
+            budget: self.host.budgets.copies.clone(),
         }
     }
 
@@ -304,6 +309,55 @@ impl Doer<'_> {
 
     async fn attachments(&self, guest: &GuestSpec) -> Result<Vec<Attachment>> {
         block::attachments(&guest.disks, &self.work()).await
+    }
+
+    /// A running guest goes on with other disks.
+    async fn mirror(&self, guest: &GuestSpec, from: Vec<Disk>, to: Vec<Disk>) -> Result<()> {
+        block::copy::same_number(&from, &to)?;
+        let hypervisor = self.hypervisor(guest.hypervisor)?;
+        let here = hypervisor.info(&guest.name).await?;
+        if !here.is_some_and(|guest| guest.state.is_running()) {
+            // Nothing holds the disks that it would be taken back from.
+            return match self.undo {
+                true => Ok(()),
+                false => Err(Error::wrong_state(format!(
+                    "Instance {} does not run on this node any more: its disks cannot be mirrored",
+                    guest.name
+                ))),
+            };
+        }
+        let work = self.work();
+        let guests = |disks: &[Disk]| -> Vec<GuestDisk> {
+            let each = (0..).zip(disks.iter().cloned());
+            each.map(|(index, disk)| GuestDisk { index, disk }).collect()
+        };
+        let old = block::attachments(&guests(&from), &work).await?;
+        let new = block::attachments(&guests(&to), &work).await?;
+        match hypervisor {
+            AnyHypervisor::Kvm(kvm) => {
+                block::copy::say_limit(self.host, &self.reporter);
+                let rate = self.host.budgets.copies.rate();
+                let tell = |progress| self.reporter.progress(progress);
+                kvm.mirror_disks(guest, &old, &new, rate, &tell).await
+            }
+            AnyHypervisor::Fake(fake) => {
+                // It writes nothing: a copy is a mirror.
+                let held: Vec<_> = old.iter().map(|disk| disk.uuid).collect();
+                if fake.uses(&guest.name, &held).await?.is_some() {
+                    let copy = block::copy::Copy {
+                        instance: reference(guest),
+                        from,
+                        to,
+                        target: self.host.identity.node,
+                        address: String::new(),
+                        token: guest.uuid.to_string(),
+                        compress: String::new(),
+                    };
+                    block::copy::copy(self.host, copy, self.reporter.clone()).await?;
+                }
+                fake.swap_disks(guest, &old, &new)
+            }
+        }
     }
 
     /// The guest as it is now, for who asks after the job.

@@ -118,6 +118,9 @@ pub enum Action {
     DiskPlug { guest: Box<GuestSpec>, disk: Disk },
     /// Takes a disk out of a running guest.
     DiskUnplug { guest: Box<GuestSpec>, disk: Disk },
+    /// While the guest runs: copies each disk `from[i]` to `to[i]`, both assembled, and has the
+    /// guest go on with that. Done already is success. A failure leaves it on its old disks.
+    DisksMirror { guest: Box<GuestSpec>, from: Vec<Disk>, to: Vec<Disk> },
     /// Adds a network card to a running guest.
     NicPlug { guest: Box<GuestSpec>, nic: GuestNic },
     /// Takes a card out of a running guest.

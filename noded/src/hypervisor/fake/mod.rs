@@ -169,6 +169,21 @@ impl Fake {
         self.change(&guest.name, |guest| guest.disks.retain(|known| *known != disk))
     }
 
+    /// A running guest has other disks in the places of its disks from now on. Their data is there.
+    pub(crate) fn swap_disks(
+        &self,
+        guest: &GuestSpec,
+        from: &[Attachment],
+        to: &[Attachment],
+    ) -> Result<()> {
+        self.change(&guest.name, |guest| {
+            for (from, to) in from.iter().zip(to) {
+                let place = guest.disks.iter_mut().find(|disk| **disk == from.uuid);
+                place.into_iter().for_each(|disk| *disk = to.uuid);
+            }
+        })
+    }
+
     pub(crate) async fn uses(&self, name: &str, disks: &[DiskId]) -> Result<Option<DiskId>> {
         let guests = self.guests();
         let guest = guests.get(name).filter(|guest| guest.state.is_running());

@@ -20,15 +20,14 @@ const LIVE: u32 = sys::VIR_DOMAIN_AFFECT_LIVE;
 
 impl Kvm {
     /// The XML of a running guest.
-    async fn live_xml(&self, name: &str) -> Result<String> {
+    pub(super) async fn live_xml(&self, name: &str) -> Result<String> {
         let what = format!("Cannot look at instance {name}");
         let get = |domain: &Domain| domain.get_xml_desc(0);
         self.with(name, what, QUICK, get).await?.ok_or_else(|| not_running(name))
     }
 
     pub(crate) async fn plug_disk(&self, guest: &GuestSpec, disk: &Attachment) -> Result<()> {
-        let alias = xml::disk_alias(disk.uuid);
-        if live::device(&self.live_xml(&guest.name).await?, "disk", &alias).is_some() {
+        if live::disk(&self.live_xml(&guest.name).await?, disk.uuid).is_some() {
             return Ok(());
         }
         let host = self.host(guest).await?;
@@ -37,7 +36,10 @@ impl Kvm {
     }
 
     pub(crate) async fn unplug_disk(&self, guest: &GuestSpec, disk: DiskId) -> Result<()> {
-        self.detach(&guest.name, "disk", &xml::disk_alias(disk)).await
+        match live::disk_alias(&self.live_xml(&guest.name).await?, disk) {
+            Some(alias) => self.detach(&guest.name, "disk", &alias).await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn plug_nic(&self, guest: &GuestSpec, nic: &GuestNic) -> Result<()> {
@@ -108,7 +110,7 @@ impl Kvm {
             Err(_) if !super::moving::has_process(name) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let held = |disk: &&DiskId| live::device(&xml, "disk", &xml::disk_alias(**disk)).is_some();
+        let held = |disk: &&DiskId| live::disk(&xml, **disk).is_some();
         Ok(disks.iter().find(held).copied())
     }
 
@@ -123,7 +125,7 @@ impl Kvm {
             return Ok(());
         }
         let xml = self.live_xml(name).await?;
-        let Some(device) = live::device(&xml, "disk", &xml::disk_alias(disk)) else {
+        let Some(device) = live::disk(&xml, disk) else {
             return Ok(());
         };
         let target = live::attribute(device, "target", "dev")

@@ -1,5 +1,5 @@
-//! The few calls of libvirt that the `virt` crate lacks or gets wrong: events, and three about
-//! migrations.
+//! The few calls of libvirt that the `virt` crate lacks or gets wrong: events, three about
+//! migrations, and copies of disks.
 #![allow(unsafe_code, reason = "libvirt's C API; every use says why it is sound")]
 
 use std::collections::BTreeMap;
@@ -197,6 +197,68 @@ pub fn abort_job(domain: &Domain) -> Result<(), Error> {
 pub fn start_post_copy(domain: &Domain) -> Result<(), Error> {
     // SAFETY: `domain` is a valid domain for the time of the call.
     check(unsafe { sys::virDomainMigrateStartPostCopy(domain.as_ptr(), 0) })
+}
+
+/// What a copy of a disk has moved, and has to, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub done: u64,
+    pub total: u64,
+}
+
+impl std::iter::Sum for Moved {
+    fn sum<I: Iterator<Item = Moved>>(all: I) -> Moved {
+        all.fold(Moved::default(), |a, b| Moved { done: a.done + b.done, total: a.total + b.total })
+    }
+}
+
+/// Begins to mirror a disk into another one that exists and is large enough, `xml`. `bandwidth`:
+/// bytes a second; 0: as fast as can be.
+pub fn block_copy(domain: &Domain, disk: &str, xml: &str, bandwidth: u64) -> Result<(), Error> {
+    let (Ok(disk), Ok(xml)) = (CString::new(disk), CString::new(xml)) else {
+        return Err(Error::last_error());
+    };
+    let (mut params, mut count, mut room) = (std::ptr::null_mut(), 0, 0);
+    if bandwidth > 0 {
+        // SAFETY: libvirt makes and enlarges the array of parameters behind these pointers.
+        check(unsafe {
+            sys::virTypedParamsAddULLong(
+                &mut params,
+                &mut count,
+                &mut room,
+                sys::VIR_DOMAIN_BLOCK_COPY_BANDWIDTH.as_ptr(),
+                bandwidth,
+            )
+        })?;
+    }
+    let flags = sys::VIR_DOMAIN_BLOCK_COPY_REUSE_EXT;
+    // SAFETY: `domain` is a valid domain, the strings end with a zero and live as long as the call;
+    // `params` is null or an array of `count`.
+    let begun = check(unsafe {
+        let (disk, xml) = (disk.as_ptr(), xml.as_ptr());
+        sys::virDomainBlockCopy(domain.as_ptr(), disk, xml, params, count, flags)
+    });
+    // SAFETY: libvirt's own array, or null, not used any more.
+    unsafe { sys::virTypedParamsFree(params, count) };
+    begun
+}
+
+/// Ends the copy of a disk: with `pivot` the domain goes on with the copy, else with what it had.
+/// Returns when it has ended.
+pub fn end_block_job(domain: &Domain, disk: &str, pivot: bool) -> Result<(), Error> {
+    let Ok(disk) = CString::new(disk) else { return Err(Error::last_error()) };
+    let flags = if pivot { sys::VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT } else { 0 };
+    // SAFETY: `domain` is a valid domain, and the string lives as long as the call.
+    check(unsafe { sys::virDomainBlockJobAbort(domain.as_ptr(), disk.as_ptr(), flags) })
+}
+
+/// How far the copy of a disk is; nothing moved and nothing to move if there is none.
+pub fn block_job(domain: &Domain, disk: &str) -> Result<Moved, Error> {
+    let Ok(disk) = CString::new(disk) else { return Err(Error::last_error()) };
+    let mut info = sys::virDomainBlockJobInfo { type_: 0, bandwidth: 0, cur: 0, end: 0 };
+    // SAFETY: as above; libvirt writes one structure.
+    check(unsafe { sys::virDomainGetBlockJobInfo(domain.as_ptr(), disk.as_ptr(), &mut info, 0) })?;
+    Ok(Moved { done: info.cur, total: info.end })
 }
 
 fn check(result: c_int) -> Result<(), Error> {

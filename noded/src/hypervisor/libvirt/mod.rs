@@ -10,7 +10,7 @@
 //!   xml        a guest as XML, pure         live      devices in the XML of a running guest
 //!   nics       cards connected by scripts   host      facts of the node the XML needs
 //!   link, ffi  the connection, its events   report    domains as reports
-//!   moving     libvirt's part of migrations
+//!   moving     libvirt's part of migrations mirroring  disks go elsewhere while their guest runs
 //! ```
 
 mod devices;
@@ -20,6 +20,7 @@ mod host;
 mod lifecycle;
 mod link;
 mod live;
+mod mirroring;
 mod moving;
 mod nics;
 mod report;
