@@ -175,6 +175,11 @@ scenarios! {
         modify(json!({"disk_template": "drbd", "remote_node": "node3"}));
     drbd_to_gluster: down("drbd") => modify(json!({"disk_template": "gluster"}));
 
+    file_to_sharedfile_hot: up("file") => modify(json!({"disk_template": "sharedfile"}));
+    plain_to_file_hot: up("plain") => modify(json!({"disk_template": "file"}));
+    ext_to_drbd_hot: up("ext") =>
+        modify(json!({"disk_template": "drbd", "remote_node": "node3"}));
+
     add_plain: down("plain") => modify(json!({"disks": [["add", -1, {"size": 1024}]]}));
     add_plain_hot: up("plain") => modify(json!({"disks": [["add", 0, {"size": 1024}]]}));
     add_drbd: down("drbd") => modify(json!({"disks": [["add", -1, {"size": 1024}]]}));

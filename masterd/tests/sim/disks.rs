@@ -314,6 +314,35 @@ impl World {
         Ok(())
     }
 
+    /// A running guest goes on with other disks, on which is then what was on its own.
+    pub fn mirror_disks(
+        &mut self,
+        node: NodeId,
+        guest: &str,
+        from: &[Disk],
+        to: &[Disk],
+    ) -> Result<()> {
+        for (from, to) in from.iter().zip(to) {
+            let machine = self.machine(node)?;
+            let held = machine.running(guest)?.disks.clone();
+            machine.usable(to.uuid)?;
+            if held.contains(&to.uuid) {
+                continue;
+            }
+            let place = held.iter().position(|disk| *disk == from.uuid);
+            let place = place.ok_or_else(|| wrong(format!("{guest} has no disk {}", from.uuid)))?;
+            self.must_exist(node, from)?;
+            self.must_exist(node, to)?;
+            let (files, name) = self.files(node, from)?;
+            let content = files[&name].content.clone();
+            let (files, name) = self.files(node, to)?;
+            files.entry(name).and_modify(|data| data.content = content);
+            self.mirror_content(node, to);
+            self.machine(node)?.running(guest)?.disks[place] = to.uuid;
+        }
+        Ok(())
+    }
+
     /// A guest moves: its disks that are on one machine only are there with what was on them here,
     /// if they were to be copied.
     pub fn take_along(

@@ -532,7 +532,7 @@ impl Test {
             match (status.expect("nothing crashes"), self.seen.is_before_pivot(&call)) {
                 (JobStatus::Canceled, true) => self.expect_before(&point, &end),
                 // A moved guest is not moved back.
-                (JobStatus::Success, true) if matches!(call.action, Action::MigrateRun { .. }) => {
+                (JobStatus::Success, true) if has_no_return(&call.action) => {
                     self.expect_after(&point, &end);
                 }
                 (JobStatus::Success, false) => self.expect_after(&point, &end),
@@ -542,7 +542,7 @@ impl Test {
     }
 
     fn can_be_taken_back(&self, call: &Call) -> bool {
-        self.seen.is_before_pivot(call) && !matches!(call.action, Action::MigrateRun { .. })
+        self.seen.is_before_pivot(call) && !has_no_return(&call.action)
     }
 
     /// Killed during each call, which is never heard of again.
@@ -584,6 +584,11 @@ impl Test {
             }
         }
     }
+}
+
+/// The guest is elsewhere, or its disks are, whether or not anybody still wants that.
+fn has_no_return(action: &Action) -> bool {
+    matches!(action, Action::MigrateRun { .. } | Action::DisksMirror { .. })
 }
 
 /// Everything that is generated.

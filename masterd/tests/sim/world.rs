@@ -168,7 +168,7 @@ impl Machine {
         self.guests.iter().map(|(name, guest)| guest.report(name)).collect()
     }
 
-    fn running(&mut self, name: &str) -> Result<&mut Guest> {
+    pub fn running(&mut self, name: &str) -> Result<&mut Guest> {
         self.guests
             .get_mut(name)
             .filter(|g| g.state.is_running())
@@ -290,6 +290,10 @@ impl World {
             Action::DisksCopy { from, to, target, token, .. } => {
                 self.copy(node, from, *target, to, token)?;
                 Ok(Outcome::default())
+            }
+            Action::DisksMirror { guest, from, to } => {
+                self.mirror_disks(node, &guest.name, from, to)?;
+                Ok(self.machine(node)?.outcome(&guest.name))
             }
             Action::OsRun { guest, script, .. } => {
                 for disk in guest.disks.iter().map(|d| &d.disk) {

@@ -103,6 +103,7 @@ pub fn of_action(action: &Action) -> impl Iterator<Item = &Disk> {
         | Action::MirrorsDiscard { disks, .. } => (disks.as_slice(), none),
         Action::DisksRename { from, to, .. }
         | Action::DisksSnapshot { from, to, .. }
+        | Action::DisksMirror { from, to, .. }
         | Action::DisksCopy { from, to, .. } => (from.as_slice(), to.as_slice()),
         Action::DiskGrow { disk, .. } => (std::slice::from_ref(disk), none),
         _ => (none, none),

@@ -94,7 +94,7 @@ pub fn plan(
 }
 
 /// Says a line when the first of these steps starts.
-fn say_first(steps: &mut [Step], line: String) {
+pub fn say_first(steps: &mut [Step], line: String) {
     if let Some(first) = steps.first_mut() {
         first.say = Some(line);
     }
@@ -172,7 +172,7 @@ pub fn secondary(
 }
 
 /// As many disks of the new template, as large as the old ones really are.
-fn new_disks(
+pub fn new_disks(
     cx: &mut Context<'_, '_>,
     op: &InstanceSetParams,
     instance: &Instance,

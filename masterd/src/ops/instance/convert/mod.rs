@@ -4,13 +4,14 @@
 //!   plain ─► drbd   the volumes stay and get a mirror        [`mirror`]
 //!   drbd ─► plain   the mirror goes, the volumes stay        [`mirror`]
 //!   the rest        new disks, a copy, the old ones go       [`copy`]
+//!                   the same while its guest runs            [`online`]
 //! ```
 //!
-//! Either way the instance is down, and what it has is not touched before the pivot: until then all
-//! can be taken back.
+//! What the instance has is not touched before the pivot: until then all can be taken back.
 
 mod copy;
 mod mirror;
+mod online;
 #[cfg(test)]
 mod tests;
 
@@ -192,7 +193,11 @@ pub fn plan(
 ) -> Result<()> {
     let config = cx.config();
     let Some(wanted) = wanted(op, config)? else { return Ok(()) };
-    must_rest(cx, new)?;
+    let online = online::applies(cx, new, &wanted)?;
+    match online {
+        true => check::not_elsewhere(cx, new, new.primary_node)?,
+        false => must_rest(cx, new)?,
+    }
     let disks = health::stored(config, new);
     let statuses = statuses(cx, new.primary_node)?;
     for (disk, status) in disks.iter().zip(statuses) {
@@ -204,6 +209,7 @@ pub fn plan(
             mirror::add(cx, op, new, &wanted, &old, devices)?
         }
         (DiskTemplate::Drbd, DiskTemplate::Plain) => mirror::drop_it(cx, new, &old, devices)?,
+        _ if online => online::plan(cx, op, new, &wanted, &old, devices)?,
         _ => copy::plan(cx, op, new, &wanted, &old, devices)?,
     };
     check::access(config, new.hypervisor, config.node_by_id(new.primary_node)?, &made)?;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::{Change, Object};
 use crate::jobs::plan::{Plan, Step};
-use crate::ops::testing::{Site, node_id, status};
+use crate::ops::testing::{Site, node_id, running, status};
+use roost_proto::choices::DiskMode;
 use roost_proto::node::{Action, BlockState, NodeReport};
 use roost_proto::objects::LogicalId;
 
@@ -174,6 +175,47 @@ fn others_are_copied_into_new_disks() {
         Some(Action::DisksRemove { disks, .. }) => assert_eq!(disks[0].uuid, old.uuid),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_running_guest_takes_part_in_it() {
+    let run = |mode, template| {
+        let mut site = site(DiskTemplate::File);
+        let mut web = Instance::clone(site.config.instance("web").expect("web"));
+        (web.admin_state, web.disks_active) = (AdminState::Up, true);
+        let disk = Disk { mode, ..first(&site) };
+        site.apply(&[
+            Change::Update(Object::Instance(Box::new(web))),
+            Change::Update(Object::Disk(Box::new(disk))),
+        ]);
+        let op = InstanceSetParams { remote_node: Some("node2".into()), ..to(template) };
+        // The first answer counts.
+        site.answer("node1", Question::Guests, Ok(Answer::Guests(vec![running("web")])));
+        answered(&mut site, &op, 1024);
+        (site, op)
+    };
+    let (mut site, op) = run(DiskMode::Rw, DiskTemplate::Drbd);
+    let old = first(&site);
+    let plan = site.run(op);
+    let new = first(&site);
+    assert_eq!((new.dev_type, new.size), (DiskTemplate::Drbd, 1024));
+    let step = plan.before.last().expect("steps");
+    let ids = |task: Option<&crate::jobs::plan::Task>| match task.and_then(|t| t.action()) {
+        Some(Action::DisksMirror { from, to, .. }) => Some((from[0].uuid, to[0].uuid)),
+        _ => None,
+    };
+    assert!(step.no_return);
+    assert_eq!(ids(Some(&step.task)), Some((old.uuid, new.uuid)));
+    assert_eq!(ids(step.undo.as_ref()), Some((new.uuid, old.uuid)), "had back");
+    // Only when the new mirror is whole the old data goes.
+    assert_eq!(
+        names(&plan.after),
+        ["waiting for disks to sync", "deactivating instance disks", "removing instance disks"]
+    );
+    assert!(removed(&plan, "node1").iter().any(|disk| disk.uuid == old.uuid));
+
+    let (mut read_only, op) = run(DiskMode::Ro, DiskTemplate::Drbd);
+    assert!(refusal(&mut read_only, op).contains("is read-only"));
 }
 
 #[test]
