@@ -183,3 +183,37 @@ fn a_noded_that_dies_while_disks_are_copied_loses_nothing() {
         c.verify();
     }
 }
+
+#[test]
+#[ignore = "needs root and the tiny guest"]
+fn a_running_guest_goes_on_with_disks_of_another_template() {
+    let c = Cluster::up("t-online", Hypervisor::Kvm);
+    let born = add(&c);
+    let watch = Watch::start(&c.lab, WEB).unwrap();
+    let said = c.ok("gnt-instance modify -t sharedfile web");
+    let seen = watch.stop();
+    println!("{said}\nlongest gap {:?}", seen.longest_gap);
+    assert!(seen.steady, "the same boot, counting on");
+    assert_eq!(c.instance("disk_template", "web"), "sharedfile");
+    assert_eq!(where_files_are(&c), Vec::<String>::new(), "the old disk is gone");
+    let blocks = c.on("node2", "virsh -c qemu:///system -q domblklist web.lab").stdout;
+    assert!(blocks.contains("/srv/ganeti/shared-file-storage/web.lab/"), "{blocks}");
+    c.verify();
+    // The device is the same, and known as the new disk: it can grow, and is not taken away.
+    c.ok("gnt-instance grow-disk --ignore-ipolicy web 0 16m");
+    let now = guest::wait_for(&c.lab, WEB, LONG, |answer| answer.count > born.count).unwrap();
+    assert_eq!(now.boot, born.boot);
+
+    // And back, and what it wrote is there when it starts anew.
+    c.ok("gnt-instance modify -t file web");
+    assert_eq!(where_files_are(&c), ["node2"]);
+    let now = guest::wait_for(&c.lab, WEB, LONG, |answer| answer.count > now.count).unwrap();
+    assert_eq!(now.boot, born.boot);
+    c.ok("gnt-instance shutdown web");
+    c.ok("gnt-instance startup web");
+    let again = guest::wait_for(&c.lab, WEB, LONG, |answer| answer.boot != born.boot).unwrap();
+    assert_eq!(again.boots, 2);
+    assert!(again.before >= now.count, "{again:?} after {now:?}");
+    c.ok("gnt-instance remove -f web");
+    assert_eq!(c.files(), Vec::<String>::new());
+}
