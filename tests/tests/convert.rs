@@ -217,3 +217,46 @@ fn a_running_guest_goes_on_with_disks_of_another_template() {
     c.ok("gnt-instance remove -f web");
     assert_eq!(c.files(), Vec::<String>::new());
 }
+
+#[test]
+#[ignore = "needs root and the tiny guest"]
+fn a_noded_that_dies_while_disks_are_mirrored_loses_nothing() {
+    let c = Cluster::up("t-online-kill", Hypervisor::Kvm);
+    let born = add(&c);
+    c.ok("gnt-instance modify --disk add:size=64M --ignore-ipolicy web");
+    // Slow enough to die in the middle, even on a machine with nothing else to do.
+    c.ok("gnt-node modify --node-parameters disk_copy_rate=100 node2");
+    let job = c.submit("gnt-instance modify -t sharedfile web");
+    let list = "virsh -c qemu:///system dumpxml web.lab | grep -c '<mirror'";
+    let mirrored = || c.on("node2", list).stdout.trim() == "2";
+    wait_until(LONG, || "both disks being mirrored".into(), mirrored).unwrap();
+    c.lab.kill_daemon("node2", "noded").unwrap();
+    c.lab.start_daemon("node2", "noded").unwrap();
+    c.jobs_end();
+    assert_eq!(c.job(job), "success");
+    assert_eq!(c.instance("disk_template", "web"), "sharedfile");
+    let blocks = c.on("node2", "virsh -c qemu:///system -q domblklist web.lab").stdout;
+    assert_eq!(blocks.matches("/srv/ganeti/shared-file-storage/web.lab/").count(), 2, "{blocks}");
+    assert_eq!(where_files_are(&c), Vec::<String>::new());
+    let now = guest::wait_for(&c.lab, WEB, LONG, |answer| answer.count > born.count).unwrap();
+    assert_eq!(now.boot, born.boot);
+    c.verify();
+
+    // The mirrors break, and break again: the guest goes on where it was.
+    let job = c.submit("gnt-instance modify -t file web");
+    for _ in 0..2 {
+        wait_until(LONG, || "both disks being mirrored".into(), mirrored).unwrap();
+        c.on("node2", "virsh -c qemu:///system blockjob web.lab vdb --abort");
+        let over = || c.on("node2", list).stdout.trim() != "2";
+        wait_until(LONG, || "the mirrors' end".into(), over).unwrap();
+    }
+    c.jobs_end();
+    assert_eq!(c.job(job), "error");
+    assert_eq!(c.instance("disk_template", "web"), "sharedfile");
+    assert_eq!(where_files_are(&c), Vec::<String>::new(), "the new disks are gone");
+    let now = guest::wait_for(&c.lab, WEB, LONG, |answer| answer.count > now.count).unwrap();
+    assert_eq!(now.boot, born.boot);
+    // The node knows what the guest holds: a disk that is removed is unplugged first.
+    c.ok("gnt-instance modify --disk 1:remove web");
+    c.verify();
+}
