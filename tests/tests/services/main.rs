@@ -69,8 +69,8 @@ fn secret(conf: &str) -> String {
     format!(
         "set -e; echo \"{xml}\" >/run/s.xml; virsh -q secret-define /run/s.xml; \
          uuid=$(virsh -q secret-list | awk '{{print $1}}'); \
-         ceph-authtool -p -n client.roost $(dirname {conf})/keyring >/run/key; \
-         virsh -q secret-set-value --secret $uuid --file /run/key --plain"
+         ceph-authtool -p -n client.roost $(dirname {conf})/keyring | tr -d '\\n' >/run/key; \
+         virsh -q secret-set-value --secret $uuid --file /run/key"
     )
 }
 
