@@ -194,7 +194,8 @@ mod tests {
         let paths = Paths::new(None);
         let node = "00000000-0000-4000-8000-000000000001".parse().expect("uuid");
         let reporter = Reporter::silent();
-        let work = Work { paths, node, instance: None, undo: false, reporter, budget: Default::default() };
+        let work =
+            Work { paths, node, instance: None, undo: false, reporter, budget: Default::default() };
         let device = AdoptedDevice::of(&disk("/dev/disk/by-id/roost-none")).expect("a name");
         let status = device.status(&work).await.expect("an answer");
         assert_eq!(status.state, BlockState::Missing);

@@ -19,7 +19,14 @@ fn node() -> Node {
     let node = A.parse().expect("uuid");
     Node {
         root,
-        work: Work { paths, node, instance: None, undo: false, reporter: Reporter::silent(), budget: Default::default() },
+        work: Work {
+            paths,
+            node,
+            instance: None,
+            undo: false,
+            reporter: Reporter::silent(),
+            budget: Default::default(),
+        },
     }
 }
 

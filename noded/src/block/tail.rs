@@ -88,7 +88,14 @@ mod tests {
         std::fs::write(&path, vec![7_u8; 4 * MIB as usize]).expect("file");
         let node = "00000000-0000-4000-8000-000000000001".parse().expect("uuid");
         let paths = Paths::new(Some(dir.path().to_owned()));
-        let work = Work { paths, node, instance: None, undo: false, reporter: Reporter::silent(), budget: Default::default() };
+        let work = Work {
+            paths,
+            node,
+            instance: None,
+            undo: false,
+            reporter: Reporter::silent(),
+            budget: Default::default(),
+        };
         write_zeros(&path, MIB, 3 * MIB, &work).expect("written");
         let bytes = std::fs::read(&path).expect("file");
         let kept = |part: &[u8]| part.iter().all(|b| *b == 7);

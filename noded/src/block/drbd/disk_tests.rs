@@ -31,7 +31,14 @@ fn work(node: &str) -> Work {
     let names = format!("{A} node1.example.com\n{B} node2.example.com\n");
     fs::write(paths.ssconf("node_uuids"), names).expect("ssconf");
     let node = node.parse().expect("uuid");
-    Work { paths, node, instance: None, undo: false, reporter: Reporter::silent(), budget: Default::default() }
+    Work {
+        paths,
+        node,
+        instance: None,
+        undo: false,
+        reporter: Reporter::silent(),
+        budget: Default::default(),
+    }
 }
 
 #[test]
