@@ -140,6 +140,8 @@ struct Test {
     points: usize,
     /// What is wrong, by point.
     problems: Vec<String>,
+    /// Of the last run that was disturbed.
+    calls: Vec<Call>,
 }
 
 impl Test {
@@ -181,7 +183,7 @@ impl Test {
         assert_eq!(after.debris > 0, scenario.leaves, "debris");
         assert!(after.jobs.values().all(|status| *status == JobStatus::Success));
         let seen = seen.expect("nothing crashes");
-        Test { scenario, site, before, after, seen, points: 0, problems: vec![] }
+        Test { scenario, site, before, after, seen, points: 0, problems: vec![], calls: Vec::new() }
     }
 
     fn problem(&mut self, point: &str, what: impl AsRef<str>) {
@@ -261,7 +263,11 @@ impl Test {
             let job = master.submit(&[op]).await;
             master.settle().await;
             let record = master.job(job).record();
-            (record.status(), record.ops[0].result.to_string())
+            (record.status(), record.ops[0].result.to_string(), master.hands.calls())
+        });
+        let ended = ended.map(|(status, result, calls)| {
+            self.calls = calls;
+            (status, result)
         });
         (site, ended)
     }
@@ -279,9 +285,10 @@ impl Test {
                     self.disturb(Faults { fail: Some((number, when)), ..Faults::default() });
                 let (status, result) = ended.expect("nothing crashes");
                 let end = End::of(&site);
-                let call = &self.seen.calls[number];
+                // Jobs that run at the same time may have come in another order this time.
+                let call = self.calls[number].clone();
                 if status == JobStatus::Error
-                    && self.seen.is_before_pivot(call)
+                    && self.seen.is_before_pivot(&call)
                     && call.id.job == self.seen.job
                 {
                     if !result.contains("injected") {
@@ -290,14 +297,13 @@ impl Test {
                     self.expect_before(&point, &end);
                 } else {
                     // Tried again, or not vital.
-                    self.expect_children_or_after(&point, number, &end);
+                    self.expect_children_or_after(&point, &call, &end);
                 }
             }
         }
     }
 
-    fn expect_children_or_after(&mut self, point: &str, number: usize, end: &End) {
-        let call = &self.seen.calls[number];
+    fn expect_children_or_after(&mut self, point: &str, call: &Call, end: &End) {
         if call.id.job != self.seen.job && self.seen.is_before_pivot(call) {
             // A child job failed and undid what it did: the others went on.
             for problem in compare::disagreements(&end.config, &end.world) {
