@@ -79,9 +79,9 @@ pub fn put_into(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Clust
         let given = disk::typed(*template, given)?;
         new.diskparams = fill::modified_each(&new.diskparams, [(*template, given)]);
         if *template == DiskTemplate::Drbd {
-            cx.warn("Changes of the parameters of DRBD disks count for new disks only. For");
-            cx.warn("existing ones shut the instance down and start it again, or replace the");
-            cx.warn("disks of its secondary node (gnt-instance replace-disks -s).");
+            cx.warn("Changes of the parameters of DRBD disks count when a disk is next activated;");
+            cx.warn("'gnt-instance activate-disks' does so also while it is in use. Numbers of");
+            cx.warn("stripes count for new volumes only (gnt-instance replace-disks).");
         }
     }
     needs(new)
