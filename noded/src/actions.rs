@@ -6,7 +6,7 @@ use crate::blocking::blocking;
 use crate::host::Host;
 use crate::hypervisor::{AnyHypervisor, Attachment};
 use crate::steps::{Memory, Reporter};
-use crate::{facts, hooks, join, net, os, power, ssconf};
+use crate::{facts, gone_on, hooks, join, net, os, power, ssconf};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{
@@ -100,8 +100,12 @@ impl Doer<'_> {
             Action::DisksRemove { instance, disks } => {
                 // Whatever went wrong before: a guest's disks are not taken from under it.
                 self.host.hypervisors.let_go(&instance, &disks).await?;
+                if self.undo {
+                    gone_on::check(&self.host.paths, &disks).await?;
+                }
                 self.host.receivers.end(instance.uuid);
-                nothing(block::remove(&disks, work).await)
+                block::remove(&disks, work).await?;
+                nothing(gone_on::is_off(&self.host.paths, &disks).await)
             }
             Action::DisksWipe { instance, disks } => {
                 self.host.hypervisors.let_go(&instance, &disks).await?;
@@ -219,7 +223,13 @@ impl Doer<'_> {
             Action::DiskUnplug { guest, disk } => {
                 nothing(self.hypervisor(guest.hypervisor)?.unplug_disk(&guest, disk.uuid).await)
             }
-            Action::DisksMirror { guest, from, to } => nothing(self.mirror(&guest, from, to).await),
+            Action::DisksMirror { guest, from, to } => {
+                let left = from.clone();
+                if self.mirror(&guest, from, to).await? {
+                    gone_on::is_off(&self.host.paths, &left).await?;
+                }
+                Ok(Outcome::default())
+            }
             Action::NicPlug { guest, nic } => {
                 nothing(self.hypervisor(guest.hypervisor)?.plug_nic(&guest, &nic).await)
             }
@@ -311,15 +321,15 @@ impl Doer<'_> {
         block::attachments(&guest.disks, &self.work()).await
     }
 
-    /// A running guest goes on with other disks.
-    async fn mirror(&self, guest: &GuestSpec, from: Vec<Disk>, to: Vec<Disk>) -> Result<()> {
+    /// A running guest goes on with other disks. Returns whether it does: undoing, it may be gone.
+    async fn mirror(&self, guest: &GuestSpec, from: Vec<Disk>, to: Vec<Disk>) -> Result<bool> {
         block::copy::same_number(&from, &to)?;
         let hypervisor = self.hypervisor(guest.hypervisor)?;
         let here = hypervisor.info(&guest.name).await?;
         if !here.is_some_and(|guest| guest.state.is_running()) {
             // Nothing holds the disks that it would be taken back from.
             return match self.undo {
-                true => Ok(()),
+                true => Ok(false),
                 false => Err(Error::wrong_state(format!(
                     "Instance {} does not run on this node any more: its disks cannot be mirrored",
                     guest.name
@@ -333,12 +343,13 @@ impl Doer<'_> {
         };
         let old = block::attachments(&guests(&from), &work).await?;
         let new = block::attachments(&guests(&to), &work).await?;
+        gone_on::may_be_on(&self.host.paths, &to).await?;
         match hypervisor {
             AnyHypervisor::Kvm(kvm) => {
                 block::copy::say_limit(self.host, &self.reporter);
                 let rate = self.host.budgets.copies.rate();
                 let tell = |progress| self.reporter.progress(progress);
-                kvm.mirror_disks(guest, &old, &new, rate, &tell).await
+                kvm.mirror_disks(guest, &old, &new, rate, &tell).await?;
             }
             AnyHypervisor::Fake(fake) => {
                 // It writes nothing: a copy is a mirror.
@@ -355,9 +366,10 @@ impl Doer<'_> {
                     };
                     block::copy::copy(self.host, copy, self.reporter.clone()).await?;
                 }
-                fake.swap_disks(guest, &old, &new)
+                fake.swap_disks(guest, &old, &new)?;
             }
         }
+        Ok(true)
     }
 
     /// The guest as it is now, for who asks after the job.

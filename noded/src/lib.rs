@@ -25,6 +25,7 @@ pub mod expiry;
 pub mod export;
 pub mod facts;
 pub mod failpoint;
+mod gone_on;
 pub mod fence;
 pub mod hooks;
 pub mod host;
