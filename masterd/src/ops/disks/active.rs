@@ -130,17 +130,28 @@ pub fn shutdown(
     primary: NodeId,
     without: &[NodeId],
 ) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    for node in sides(primary, disks).into_iter().rev() {
-        if without.contains(&node) {
-            continue;
-        }
+    let action = |disks| Action::DisksShutdown { instance: who.clone(), disks };
+    let what = "deactivating instance disks";
+    let steps = primary_first(config, disks, primary, without, what, action)?;
+    Ok(steps.into_iter().map(|step| step.on_failure(OnFailure::Warn)).collect())
+}
+
+/// The same on all nodes of disks, the primary first.
+fn primary_first(
+    config: &Config,
+    disks: &[Disk],
+    primary: NodeId,
+    without: &[NodeId],
+    what: &str,
+    action: impl Fn(Vec<Disk>) -> Action,
+) -> Result<Vec<Step>> {
+    let there = sides(primary, disks).into_iter().rev().filter(|node| !without.contains(node));
+    let step = |node| {
         let disks = on_node(config, node, primary, disks)?;
-        let action = Action::DisksShutdown { instance: who.clone(), disks };
-        let name = named(config, "deactivating instance disks", node, primary);
-        steps.push(Step::new(name, Task::on(node, action)).on_failure(OnFailure::Warn));
-    }
-    Ok(steps)
+        let name = named(config, what, node, primary);
+        Ok(Step::new(name, Task::on(node, action(disks))))
+    };
+    there.map(step).collect()
 }
 
 /// Makes new disks on all their nodes and, in the end, usable on the primary: mirrors are connected
@@ -200,17 +211,10 @@ pub fn remove(
     primary: NodeId,
     without: &[NodeId],
 ) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    for node in sides(primary, disks).into_iter().rev() {
-        if without.contains(&node) {
-            continue;
-        }
-        let disks = on_node(config, node, primary, disks)?;
-        let action = Action::DisksRemove { instance: who.clone(), disks };
-        let name = named(config, "removing instance disks", node, primary);
-        steps.push(Step::new(name, Task::on(node, action)).on_failure(OnFailure::Debris));
-    }
-    Ok(steps)
+    let action = |disks| Action::DisksRemove { instance: who.clone(), disks };
+    let what = "removing instance disks";
+    let steps = primary_first(config, disks, primary, without, what, action)?;
+    Ok(steps.into_iter().map(|step| step.on_failure(OnFailure::Debris)).collect())
 }
 
 /// Waits until both sides of the mirrors are equal; nothing if there are none.
