@@ -18,6 +18,7 @@ pub mod opcodes;
 pub mod params;
 pub mod paths;
 pub mod protocol;
+pub mod published;
 pub mod query;
 pub mod rpc;
 pub mod secrets;

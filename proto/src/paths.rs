@@ -12,6 +12,11 @@ pub const NODED_PORT: u16 = 1811;
 /// TCP port at which masterd lets nodes join.
 pub const JOIN_PORT: u16 = 1812;
 
+/// UDP port of confd.
+pub const CONFD_PORT: u16 = 1814;
+/// TCP port of mond.
+pub const MOND_PORT: u16 = 1815;
+
 /// All paths, for one root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -122,6 +127,31 @@ impl Paths {
     /// masterd's socket for clients: Ganeti's name for it.
     pub fn master_socket(&self) -> PathBuf {
         self.run_dir().join("socket/ganeti-master")
+    }
+
+    /// The configuration as masterd publishes it on master candidates: Ganeti's `config.data`.
+    pub fn published_config(&self) -> PathBuf {
+        self.data_dir().join("config.data")
+    }
+
+    /// The socket at which masterd tells changes of it ([`crate::published`]).
+    pub fn config_feed(&self) -> PathBuf {
+        self.run_dir().join("socket/ganeti-config")
+    }
+
+    /// What masterd says of itself, every few seconds, for the monitoring of its machine.
+    pub fn masterd_status(&self) -> PathBuf {
+        self.run_dir().join("status/masterd.json")
+    }
+
+    /// Programs that report on the machine in addition to the collectors of mond.
+    pub fn collector_plugins(&self) -> PathBuf {
+        self.conf_dir().join("mond/collectors.d")
+    }
+
+    /// Why instances are in their state: one JSON file each, by name.
+    pub fn instance_reasons(&self) -> PathBuf {
+        self.run_dir().join("instance-reason")
     }
 
     /// A daemon's process id.

@@ -1,0 +1,1 @@
+//! Asks several daemons and says what the cluster knows.

@@ -1,0 +1,13 @@
+//! Questions about the configuration, signed, over UDP: the daemon that answers them and a client.
+//!
+//! ```text
+//!   masterd ══ feed, config.data ══► feed ─► view ◄─ answers ─ server ◄══ datagrams ══► client
+//! ```
+
+pub mod answers;
+pub mod client;
+pub mod clock;
+pub mod feed;
+pub mod server;
+pub mod view;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Takes datagrams and answers them.

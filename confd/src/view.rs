@@ -1,0 +1,1 @@
+//! The configuration in memory, in a form that answers without searching.

@@ -1,0 +1,1 @@
+//! Runs commands: the one place that does.

@@ -1,0 +1,18 @@
+//! Reports on this machine over HTTP, also while masterd and confd are away.
+//!
+//! ```text
+//!   confd ══► settings ─► schedule ─► collectors ─► reports (kept) ─► http ══► whoever polls
+//!                                        │ files, commands; what only root may see: helper
+//! ```
+
+pub mod clock;
+pub mod collector;
+pub mod collectors;
+pub mod exec;
+pub mod helper;
+pub mod http;
+pub mod metrics;
+pub mod report;
+pub mod schedule;
+pub mod settings;
+pub mod world;

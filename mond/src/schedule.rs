@@ -1,0 +1,1 @@
+//! When which collector works, and the last report of each.

@@ -1,0 +1,1 @@
+//! What the cluster wants of collectors: asked from confd.
