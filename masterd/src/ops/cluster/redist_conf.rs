@@ -30,21 +30,28 @@ impl Operate for ClusterRedistConf {
         plan.pivot.changes = candidates;
         // A new serial number: whoever follows the configuration takes it anew.
         plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(cluster))));
-        // As it will be then.
-        let (after, _) = config.apply(&plan.pivot.changes, 0.0).map_err(|rejected| {
-            Error::internal(format!("The configuration would refuse the changes: {rejected}"))
-        })?;
-        for id in node::named(config, &[])? {
-            let node = config.node_by_id(id)?;
-            if node.offline {
-                continue;
-            }
-            let task = Task::on(id, Action::SsconfWrite { values: after.ssconf() });
-            let step = Step::new(format!("writing the files of node {}", node.name), task);
-            plan.after.push(step.on_failure(OnFailure::Warn));
-        }
+        plan.after = write(config, &plan.pivot.changes)?;
         Ok(plan)
     }
+}
+
+/// Steps after the pivot that write the files of every online node as they will be with `changes`.
+/// Under the cluster's lock whoever comes next finds them everywhere.
+pub fn write(config: &Config, changes: &[Change]) -> Result<Vec<Step>> {
+    let (after, _) = config.apply(changes, 0.0).map_err(|rejected| {
+        Error::internal(format!("The configuration would refuse the changes: {rejected}"))
+    })?;
+    let mut steps = Vec::new();
+    for id in node::named(config, &[])? {
+        let node = config.node_by_id(id)?;
+        if node.offline {
+            continue;
+        }
+        let task = Task::on(id, Action::SsconfWrite { values: after.ssconf() });
+        let step = Step::new(format!("writing the files of node {}", node.name), task);
+        steps.push(step.on_failure(OnFailure::Warn));
+    }
+    Ok(steps)
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 //! ```text
 //!   master IP down │ the settings, the candidates │ master IP up, or a warning
 //! ```
+//!
+//! Nodes refuse disks outside the directories their files name, so other directories are on all
+//! nodes before the opcode ends.
 
 mod hypervisors;
 mod limits;
@@ -13,7 +16,7 @@ mod os;
 mod parameters;
 mod storage;
 
-use super::master_ip;
+use super::{master_ip, redist_conf};
 use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::Plan;
@@ -63,7 +66,11 @@ impl Operate for ClusterSetParams {
         let mut plan = cx.start_plan();
         master_ip::moved(&mut plan, config, &new, self.force)?;
         plan.pivot.changes = candidates;
+        let moved = storage::directories(&new) != storage::directories(&config.cluster);
         plan.pivot.changes.push(Change::Update(Object::Cluster(Box::new(new))));
+        if moved {
+            plan.after.extend(redist_conf::write(config, &plan.pivot.changes)?);
+        }
         Ok(plan)
     }
 }

@@ -223,6 +223,11 @@ fn directory(
     Ok(())
 }
 
+/// Where disks that are files may lie, as nodes know it.
+pub fn directories(cluster: &Cluster) -> [&str; 3] {
+    [&cluster.file_storage_dir, &cluster.shared_file_storage_dir, &cluster.gluster_storage_dir]
+}
+
 /// What the enabled templates cannot do without.
 fn needs(new: &Cluster) -> Result<()> {
     let enabled = &new.enabled_disk_templates;
@@ -263,7 +268,8 @@ fn needs(new: &Cluster) -> Result<()> {
 mod tests {
     use super::super::given as op;
     use super::*;
-    use crate::ops::testing::Site;
+    use crate::ops::testing::{Site, node_id};
+    use roost_proto::node::Action;
     use serde_json::{Value, json};
 
     #[test]
@@ -335,6 +341,26 @@ mod tests {
         assert!(
             refused(json!({"enabled_disk_templates": []})).contains("At least one disk template")
         );
+    }
+
+    #[test]
+    fn nodes_know_other_directories_before_it_ends() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        site.node("node2", |node| node.offline = true);
+        for key in ["file_storage_dir", "shared_file_storage_dir", "gluster_storage_dir"] {
+            let plan = site.run(op(json!({key: "/srv/new"})));
+            let told: Vec<_> = plan.after.iter().flat_map(|s| s.task.nodes()).copied().collect();
+            assert_eq!(told, [node_id("node1"), node_id("node3")], "{key}");
+            for step in &plan.after {
+                let Some(Action::SsconfWrite { values }) = step.task.action() else {
+                    panic!("{step:?}")
+                };
+                assert_eq!(values[key], "/srv/new\n");
+            }
+            let same = site.run(op(json!({key: "/srv/new", "maintain_node_health": true})));
+            assert!(same.after.is_empty(), "{same:?}");
+            site.cluster(|c| c.maintain_node_health = false);
+        }
     }
 
     #[test]
