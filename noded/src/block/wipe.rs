@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::Progress;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,14 +26,29 @@ const TELL: Duration = Duration::from_secs(1);
 /// How long a thin pool may take to forget a volume.
 const DISCARD: Duration = Duration::from_secs(1800);
 
-/// Overwrites bytes from `from` up to `to`. Errors: it cannot be written, or ends before.
+/// Overwrites bytes from `from` up to `to` of a device nobody uses. Errors: somebody does, it
+/// cannot be written, or ends before.
 pub async fn zeros(path: &Path, from: u64, to: u64, work: &Work) -> Result<()> {
+    // A device that is mounted or has another one on it is not overwritten.
+    run(path, OFlag::O_EXCL, from, to, work).await
+}
+
+/// Overwrites bytes from `from` up to `to` of a device that may be in use, but not there. Errors:
+/// it cannot be written, or ends before.
+pub async fn zeros_in_use(path: &Path, from: u64, to: u64, work: &Work) -> Result<()> {
+    run(path, OFlag::empty(), from, to, work).await
+}
+
+async fn run(path: &Path, flags: OFlag, from: u64, to: u64, work: &Work) -> Result<()> {
     let (path, work) = (path.to_owned(), work.clone());
     blocking(move || {
-        let file = open(&path).map_err(|e| Error::exec(e.to_string()))?;
         let tell = |progress| work.reporter.progress(progress);
         let take = |bytes| work.budget.take(bytes, || true);
-        write(&file, from, to, &take, &tell).map_err(|e| Error::exec(e.to_string()))
+        let written = open(&path, flags).and_then(|mut file| {
+            reaches(&mut file, to)?;
+            write(&file, from, to, &take, &tell)
+        });
+        written.map_err(|e| Error::exec(e.to_string()))
     })
     .await
 }
@@ -43,14 +58,23 @@ pub async fn discard(path: &Path) -> Result<()> {
     Command::new("blkdiscard").arg(path).deadline(DISCARD).run_ok().await.map(drop)
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path, flags: OFlag) -> io::Result<File> {
     let open = |flags: OFlag| OpenOptions::new().write(true).custom_flags(flags.bits()).open(path);
-    // Exclusive: a device that is mounted or has another one on it is not overwritten.
-    match open(OFlag::O_DIRECT | OFlag::O_EXCL) {
+    match open(OFlag::O_DIRECT | flags) {
         // Some devices and file systems cannot do it past the cache.
-        Err(e) if e.raw_os_error() == Some(Errno::EINVAL as i32) => open(OFlag::O_EXCL),
+        Err(e) if e.raw_os_error() == Some(Errno::EINVAL as i32) => open(flags),
         other => other,
     }
+}
+
+/// A device that is smaller than it should be is told of before anything is written.
+fn reaches(file: &mut File, to: u64) -> io::Result<()> {
+    let end = file.seek(SeekFrom::End(0))?;
+    if end < to {
+        let (end, to) = (end >> 20, to >> 20);
+        return Err(io::Error::other(format!("it has {end} MiB, not {to}")));
+    }
+    Ok(())
 }
 
 fn write(
@@ -97,7 +121,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("device");
         std::fs::write(&path, vec![7; 4 << 20]).expect("file");
-        let file = open(&path).expect("open");
+        let mut file = open(&path, OFlag::O_EXCL).expect("open");
         let taken = std::cell::Cell::new(0);
         let take = |bytes| taken.set(taken.get() + bytes);
         write(&file, 1 << 20, (3 << 20) - 4096, &take, &|_| ()).expect("written");
@@ -107,6 +131,9 @@ mod tests {
         let zero = |b: &u8| *b == 0;
         assert!(bytes[1 << 20..(3 << 20) - 4096].iter().all(zero));
         assert!(!bytes[..1 << 20].iter().any(zero) && !bytes[(3 << 20) - 4096..].iter().any(zero));
+        reaches(&mut file, 4 << 20).expect("as large");
+        let error = reaches(&mut file, 5 << 20).expect_err("too small");
+        assert_eq!(error.to_string(), "it has 4 MiB, not 5");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The driver on real volumes. Runs on a node: elsewhere every test here returns at once.
 
-use roost_noded::block::{Device, Work, lvm};
+use roost_noded::block::{self, Device, Work, lvm};
 use roost_noded::steps::Reporter;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{BlockState, BlockStatus, DiskRole, InstanceRef};
@@ -296,6 +296,9 @@ async fn thin_volumes() {
     let used = || lv("tp", "data_percent").parse::<f64>().expect("a number");
     assert!(used() > 39.0, "{}", used());
     one.device.grow(500, &work(false)).await.expect("grown");
+    let before = used();
+    block::zero_new_part(&one.disk, 500, &work(false)).await.expect("zeros already");
+    assert_eq!(used(), before, "zeros take no room of the pool");
     one.device.wipe(&work(false)).await.expect("wiped");
     assert_eq!(sh("tr -d '\\0' < /dev/xenvg/thin.disk0 | head -c 1 | wc -c"), "0");
     assert!(used() < 25.0, "the pool has its room back: {}", used());

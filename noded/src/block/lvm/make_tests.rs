@@ -94,6 +94,16 @@ async fn no_room_and_no_group() {
 }
 
 #[tokio::test]
+async fn thin_volumes_are_zero_until_they_are_written() {
+    let node = StandIn::new();
+    let zero = async |name| volume(&node, TWO, name, 100).is_zero_until_written().await;
+    assert_eq!(zero("thin.disk0").await, Ok(true));
+    assert_eq!(zero("split").await, Ok(false));
+    assert_eq!(zero("tp").await, Ok(false), "no pool is in a pool");
+    assert!(zero("none").await.expect_err("none").message.contains("no volume 'xenvg/none'"));
+}
+
+#[tokio::test]
 async fn thin_volumes_are_made_in_their_pool() {
     let node = StandIn::new();
     let thin = |pool: &str| Volume { pool: Some(pool.into()), ..volume(&node, TWO, "new", 9000) };

@@ -256,6 +256,12 @@ impl Volume {
         Err(self.error("wipe", format!("{error}{users}")))
     }
 
+    /// What was never written reads as zeros: it is in a thin pool that gives zeroed pieces.
+    pub async fn is_zero_until_written(&self) -> Result<bool> {
+        let (seen, found) = self.get("look at").await?;
+        Ok(seen.volume(&self.group, &found.pool).is_some_and(|pool| pool.zeroes))
+    }
+
     /// The device of the active volume.
     fn path(&self) -> Result<PathBuf> {
         self.node(None).ok_or_else(|| {
