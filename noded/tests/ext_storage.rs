@@ -138,6 +138,8 @@ async fn a_published_provider_runs_unchanged() {
     )));
     assert_eq!(node.state(&disk).await, BlockState::Active);
     let uri = format!("file:{}", node.pool().join("u1.ext.disk0").display());
+    let told = device.status(work).await.expect("status");
+    assert_eq!((told.path.as_ref(), told.major_minor), (Some(&uri), None));
     let place = device.place(work).await.expect("a place");
     assert_eq!((place.source, place.shared), (Source::Uri(uri), true));
     device.grow(16, work).await.expect("grown");

@@ -6,6 +6,7 @@
 
 use super::device::{BlockDevice, Place, Work};
 use super::file::FileDisk;
+use super::uri;
 use crate::blocking::blocking;
 use crate::exec::Command;
 use crate::hypervisor::Source;
@@ -262,7 +263,7 @@ impl BlockDevice for GlusterDisk {
     async fn status(&self, work: &Work) -> Result<BlockStatus> {
         let mut status = self.mounted().await?.status(work).await?;
         if self.userspace && status.state == BlockState::Active {
-            status.path = None;
+            status.path = Some(uri::shown(&self.uri()));
         }
         Ok(status)
     }

@@ -29,6 +29,7 @@ mod place;
 mod rbd;
 mod sparse;
 mod tail;
+mod uri;
 pub mod users;
 pub mod wipe;
 

@@ -11,6 +11,7 @@
 //! An image's name is unique (the master made it up); a mark in its metadata says whose it is.
 
 use super::device::{BlockDevice, Place, Work};
+use super::uri;
 use crate::exec::{Command, Output};
 use crate::hypervisor::{ImageFormat, Source};
 use roost_proto::choices::DiskTemplate;
@@ -330,7 +331,10 @@ impl BlockDevice for RbdDisk {
             (true, _) | (_, Some(_)) => BlockState::Active,
             (false, None) => BlockState::Inactive,
         };
-        status.path = device.map(|device| device.to_string_lossy().into_owned());
+        status.path = match self.userspace {
+            true => Some(uri::shown(&self.uri())),
+            false => device.map(|device| device.to_string_lossy().into_owned()),
+        };
         Ok(status)
     }
 

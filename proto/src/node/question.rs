@@ -102,7 +102,7 @@ pub struct Acceleration {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockStatus {
     pub state: BlockState,
-    /// Local path, when assembled.
+    /// Local path, when assembled; the URI of one that only a hypervisor opens, without passwords.
     #[serde(default)]
     pub path: Option<String>,
     /// Kernel device numbers, where it is a device.

@@ -10,6 +10,8 @@ use roost_tests::lab::{Options, wait_until};
 fn live(c: &Cluster, provider: &str) {
     let dir = "/srv/ganeti/shared-file-storage/.volumes";
     c.ok(&add("ext", &format!(",provider={provider},access=userspace,dir={dir}")));
+    let info = c.ok("gnt-instance info web");
+    assert!(info.contains(&format!("on primary: {provider}")), "its URI: {info}");
     let first = guest::wait_for(&c.lab, super::GUEST, LONG, |a| a.count > 2).unwrap();
     c.ok("gnt-instance migrate -f -n node2 web");
     let moved = guest::wait_for(&c.lab, super::GUEST, LONG, |a| a.count > first.count + 2).unwrap();

@@ -81,7 +81,7 @@ fn disk(index: usize, data: &Value, top: bool, only_static: bool) -> Dump {
     fields.done()
 }
 
-/// A device: path, major, minor, synced percent, seconds left, degraded, state of the local disk.
+/// A device: path or URI, major, minor, synced percent, seconds left, degraded, state of the local disk.
 fn device_status(kind: &str, status: &Value) -> String {
     let part = |i: usize| status.get(i).unwrap_or(&Value::Null);
     let number = |i: usize| part(i).as_i64().map_or_else(|| "N/A".into(), |n| n.to_string());

@@ -5,6 +5,7 @@ use super::life::Volume;
 use super::mark;
 use super::scripts::Noded;
 use crate::block::device::{BlockDevice, Place, Work};
+use crate::block::uri;
 use crate::blocking::blocking;
 use crate::hypervisor::{ImageFormat, Source};
 use roost_extstorage::{Attached, Call, Medium, Script, device, metadata};
@@ -94,6 +95,8 @@ impl ExtDisk {
             return Ok(status);
         };
         status.state = BlockState::Active;
+        let uri = attachment.uris.iter().find(|(name, _)| name.eq_ignore_ascii_case(HYPERVISOR));
+        status.path = uri.map(|(_, uri)| uri::shown(uri));
         if let Some(path) = &attachment.device {
             status.path = Some(path.to_string_lossy().into_owned());
             status.major_minor = device::number(path);
