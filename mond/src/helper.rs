@@ -8,14 +8,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Output of `lvs` about all volumes.
+    /// Output of `lvs` about all volumes, as `collectors::ganeti::lv::COMMAND` has it.
     Volumes,
     /// Until when the certificates of this node are valid: JSON.
     Certificates,
-    /// Output of `xl list --long`, `xl uptime` and `xentop`.
+    /// Output of `xl list` (the table: what `--long` prints has neither states nor times).
     XenDomains,
+    /// Output of `xl uptime`.
     XenUptimes,
+    /// Output of `xentop -f -b -i 1`.
     XenTop,
+    /// Output of `drbdsetup status --json --verbose --statistics`: DRBD 9.
+    DrbdStatus,
 }
 
 /// Asks the helper. Cheap to clone.

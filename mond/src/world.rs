@@ -4,6 +4,7 @@ use crate::helper::Helper;
 use roost_proto::error::Result;
 use roost_proto::paths::Paths;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Guest {
     pub primary: bool,
     /// Volume group and name of its LVM volumes.
     pub volumes: Vec<(String, String)>,
+    /// When its configuration was last changed, since 1970.
+    pub mtime: Duration,
 }
 
 impl World {

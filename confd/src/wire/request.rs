@@ -23,7 +23,8 @@ pub enum QueryType {
     DataCollectors = 11,
     /// What the instances of a node are and which volumes they have, in pages that fit a datagram
     /// however many there are. Query: `NODE` or `NODE#FIRST`. Answer: `{"total": n, "instances":
-    /// [[name, uuid, admin state, hypervisor, primary here?, [[volume group, volume], …]], …]}`.
+    /// [[name, uuid, admin state, hypervisor, primary here?, [[volume group, volume], …], mtime], …]}`;
+    /// mtime in seconds since 1970, with a fraction.
     NodeGuests = 100,
 }
 
