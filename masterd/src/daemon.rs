@@ -3,6 +3,7 @@
 use crate::api::{self, Api, Role};
 use crate::failpoint;
 use crate::jobs::Engine;
+use crate::publish;
 use crate::replication::Over;
 use crate::role::embedded::{self, Embedded};
 use crate::role::etcd::WithEtcd;
@@ -80,6 +81,7 @@ pub async fn run(
             (role, work)
         }
     };
+    tokio::spawn(publish::status::run(paths.clone(), role.clone(), identity.node, stop.clone()));
     let api = Api { role: role.clone() };
     let ended = tokio::select! {
         ended = work => ended.map(|engine| (engine, Ended::Stopped)),

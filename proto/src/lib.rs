@@ -4,12 +4,14 @@
 
 pub mod capabilities;
 pub mod choices;
+pub mod collectors;
 pub mod error;
 pub mod ids;
 pub mod import;
 pub mod init;
 pub mod job;
 pub mod keyval;
+pub mod masterd_status;
 pub mod names;
 pub mod nicesort;
 pub mod node;

@@ -1,0 +1,3 @@
+//! What masterd tells other programs of its machine.
+
+pub mod status;
