@@ -5,6 +5,7 @@
 //!                                        │ files, commands; what only root may see: helper
 //! ```
 
+pub mod certificates;
 pub mod clock;
 pub mod collector;
 pub mod collectors;
