@@ -8,6 +8,7 @@ pub mod answers;
 pub mod client;
 pub mod clock;
 pub mod feed;
+pub mod ids;
 pub mod server;
 pub mod view;
 pub mod wire;

@@ -1,1 +1,0 @@
-//! Asks several daemons and says what the cluster knows.
