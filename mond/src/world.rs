@@ -69,6 +69,6 @@ impl World {
 
     /// Has a piece of work done that only root may do.
     pub async fn privileged(&self, task: crate::helper::Task) -> Result<Vec<u8>> {
-        self.0.helper.ask(task).await
+        self.0.helper.ask(&self.0.paths, task).await
     }
 }
