@@ -38,12 +38,12 @@ demo-down: ## stop the demo's cluster and remove all of it
 SCRATCH := $(if $(wildcard /dev/shm),/dev/shm,/tmp)
 TEST_ENV := TMPDIR=$(SCRATCH) RUST_BACKTRACE=0
 
-test: need-cargo need-root guest ## all tests but the long sweeps: 20 minutes at most (as root)
+test: need-cargo need-root guest uml ## all tests but the long sweeps: 20 minutes at most (as root)
 	$(CARGO) build --workspace --all-targets
 	$(TEST_ENV) $(CARGO) test --workspace --lib --bins
 	$(TEST_ENV) $(CARGO) test --workspace --test '*' -- --test-threads=2
 
-test-full: test uml ## the long sweeps too: kills at many points, all about real guests and disks (as root)
+test-full: test ## the long sweeps too: kills at many points, all about real guests and disks (as root)
 	scripts/install-deps.sh --services
 	$(TEST_ENV) $(CARGO) test --workspace -- --ignored --test-threads=1
 

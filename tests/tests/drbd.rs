@@ -1,5 +1,5 @@
 //! Mirrored disks for real: LVM and DRBD between nodes that are user-mode Linux. Needs root and their
-//! image (`make uml`): `make test-full`.
+//! image (`make uml`). The first test is a part of `make test`, the others of `make test-full`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
@@ -87,11 +87,18 @@ fn sides_are_equal(lab: &Lab) -> String {
     one
 }
 
+#[track_caller]
+fn nothing_is_left(lab: &Lab) {
+    for node in ["node1", "node2"] {
+        assert_eq!(sh(lab, node, "lvs --noheadings xenvg; drbdsetup show"), "", "{node}");
+    }
+}
+
 #[test]
-#[ignore = "needs the image of user-mode Linux nodes: make uml"]
-fn a_mirror_outlives_its_primary_and_parted_sides_are_joined() {
+fn a_mirror_outlives_its_primary() {
     let root = tempfile::tempdir().unwrap();
-    let lab = Lab::up(options("drbd-life", &root)).unwrap();
+    // The third one makes a majority without the second.
+    let lab = Lab::up(Options { nodes: 3, ..options("drbd-life", &root) }).unwrap();
     add(&lab, "node2", "node1");
     gnt(&lab, &format!("instance activate-disks {WEB}"));
     assert!(
@@ -121,7 +128,19 @@ fn a_mirror_outlives_its_primary_and_parted_sides_are_joined() {
     let said = gnt(&lab, "cluster verify");
     assert!(!said.contains("ERROR") && !said.contains("degraded"), "{said}");
 
-    // Both sides are written while they are parted: a split brain.
+    gnt(&lab, &format!("instance remove -f {WEB}"));
+    nothing_is_left(&lab);
+}
+
+#[test]
+#[ignore = "needs the image of user-mode Linux nodes: make uml"]
+fn parted_sides_are_joined() {
+    let root = tempfile::tempdir().unwrap();
+    let lab = Lab::up(options("drbd-parted", &root)).unwrap();
+    add(&lab, "node1", "node2");
+    gnt(&lab, &format!("instance activate-disks {WEB}"));
+
+    // Both sides are written while they do not see each other: a split brain.
     sh(&lab, "node2", "drbdsetup disconnect ipv4:10.78.0.2:11000 ipv4:10.78.0.1:11000");
     sh(&lab, "node2", "drbdsetup primary 0");
     write(&lab, "node2", 7, 1);
@@ -141,11 +160,8 @@ fn a_mirror_outlives_its_primary_and_parted_sides_are_joined() {
     sides_are_equal(&lab);
     assert_eq!(sh(&lab, "node1", "sha256sum < /dev/drbd0"), kept, "this side's data were kept");
 
-    // Nothing is left of it.
     gnt(&lab, &format!("instance remove -f {WEB}"));
-    for node in ["node1", "node2"] {
-        assert_eq!(sh(&lab, node, "lvs --noheadings xenvg; drbdsetup show"), "", "{node}");
-    }
+    nothing_is_left(&lab);
 }
 
 #[test]
