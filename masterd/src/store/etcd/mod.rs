@@ -13,7 +13,7 @@
 //!
 //! # How it is meant to be used
 //!
-//! ```ignore
+//! ```text
 //! let StoreSettings::Etcd(settings) = settings::load(paths)? else { … };
 //! let etcd = Etcd::new(&settings)?;
 //! let campaign = Campaign::new(etcd.clone(), cluster, Candidate { node, name }, settings.ttl);
