@@ -75,6 +75,7 @@ fn disks_keep_their_data_through_every_template() {
     assert_eq!(devices(&c).lines().filter(|line| !line.is_empty()).count(), 2, "{}", devices(&c));
 
     // To another node with its disks, packed.
+    c.ok("gnt-cluster modify --compression-tools=gzip,gzip-fast,gzip-slow,zstd");
     c.ok("gnt-instance move -f --ignore-ipolicy --compress=zstd -n node2 web");
     assert_eq!(c.instance("pnode", "web"), "node2.lab");
     let out = c.ok("gnt-instance activate-disks web");
