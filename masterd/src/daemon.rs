@@ -82,6 +82,8 @@ pub async fn run(
         }
     };
     tokio::spawn(publish::status::run(paths.clone(), role.clone(), identity.node, stop.clone()));
+    let published =
+        tokio::spawn(publish::run(paths.clone(), role.clone(), identity.clone(), stop.clone()));
     let api = Api { role: role.clone() };
     let ended = tokio::select! {
         ended = work => ended.map(|engine| (engine, Ended::Stopped)),
@@ -99,6 +101,8 @@ pub async fn run(
         }
     };
     stop.cancel();
+    // What is published has the last word of this masterd; it takes a moment at most.
+    published.await.ok();
     let (engine, ended) = ended?;
     let leading = role.leading().ok().map(|leading| leading.engine.clone());
     if let Some(engine) = engine.or(leading) {

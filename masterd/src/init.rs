@@ -10,6 +10,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{Batch, Key, Space, Store, settings};
 use crate::{clock, files, pki};
 use roost_proto::choices::{AllocPolicy, DiskTemplate, Hypervisor};
+use roost_proto::collectors;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{ClusterId, Epoch, GroupId, NodeId, Serial};
 use roost_proto::init::InitSpec;
@@ -30,10 +31,6 @@ const MAX_TRACKED_JOBS: u32 = 25;
 /// Below the first console port.
 const NO_PORT_YET: u16 = 10_999;
 
-/// The collectors that monitoring has, all active, every five seconds.
-const COLLECTORS: [&str; 6] =
-    ["cpu-avg-load", "diskstats", "drbd", "inst-status-xen", "lv", "xen-cpu-avg-load"];
-const COLLECTOR_INTERVAL: f64 = 5e6;
 
 /// Makes the cluster. Returns its UUID. Errors: `wrong_input` for the settings, `wrong_state` if
 /// there is a cluster already.
@@ -217,11 +214,12 @@ fn new_cluster(spec: &InitSpec, uuid: ClusterId, master: NodeId) -> Result<Clust
         zeroing_image: spec.zeroing_image.clone(),
         compression_tools: tools,
         enabled_user_shutdown: spec.enabled_user_shutdown,
-        data_collectors: COLLECTORS
-            .iter()
+        // Ganeti's only, so that the configuration stays one that it can load.
+        data_collectors: collectors::GANETI
+            .into_iter()
             .map(|name| {
-                let config = CollectorConfig { active: true, interval: COLLECTOR_INTERVAL };
-                ((*name).to_owned(), config)
+                let config = CollectorConfig { active: true, interval: collectors::INTERVAL };
+                (name.to_owned(), config)
             })
             .collect(),
         extra: ParamMap::new(),

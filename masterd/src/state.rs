@@ -419,13 +419,16 @@ impl Writer {
         let mut tip = self.config.clone();
         let mut batches = Vec::with_capacity(group.len());
         let mut accepted = Vec::with_capacity(group.len());
+        // How many commits there are up to the last one that changes the configuration.
+        let mut changes = 0;
         for (commit, reply) in group {
             match prepare(&tip, commit, now) {
                 Ok((next, batch)) => {
+                    batches.push(batch);
                     if let Some(next) = next {
                         tip = Arc::new(next);
+                        changes = batches.len() as u64;
                     }
-                    batches.push(batch);
                     accepted.push(reply);
                 }
                 Err(rejected) => {
@@ -434,12 +437,18 @@ impl Writer {
             }
         }
         if !batches.is_empty() {
-            self.store(tip, batches, accepted);
+            self.store(tip, changes, batches, accepted);
         }
     }
 
     /// Makes a group durable and hands it to the quorum.
-    fn store(&mut self, tip: Arc<Config>, mut batches: Vec<Batch>, accepted: Vec<CommitReply>) {
+    fn store(
+        &mut self,
+        tip: Arc<Config>,
+        changes: u64,
+        mut batches: Vec<Batch>,
+        accepted: Vec<CommitReply>,
+    ) {
         let Some(leading) = &self.leading else { return };
         let mut voters = self.voters.clone();
         if (!Arc::ptr_eq(&tip, &self.config) || self.is_first)
@@ -472,10 +481,13 @@ impl Writer {
         failpoint::hit(Place::CommitStored);
         let mut config = (*tip).clone();
         config.serial = last;
+        let first = last.0 + 1 - batches.len() as u64;
+        if changes > 0 {
+            config.changed = Serial(first + changes - 1);
+        }
         self.config = Arc::new(config);
         self.voters = voters;
         self.is_first = false;
-        let first = last.0 + 1 - batches.len() as u64;
         let replies = (first..).map(Serial).zip(accepted).collect();
         self.pending.push_back(Pending { end: last, config: self.config.clone(), replies });
         let entries = (first..).zip(batches).map(|(serial, batch)| Entry {

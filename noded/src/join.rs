@@ -138,6 +138,7 @@ pub fn wipe(paths: &Paths) -> Result<()> {
         paths.next_key(),
         paths.former_certificate(),
         paths.former_key(),
+        paths.published_config(),
     ] {
         durable::remove(&file)?;
     }

@@ -2,24 +2,32 @@
 //! changes on a unix socket. Objects are in Ganeti's format, strictly: no key that Ganeti does not know.
 //!
 //! ```text
-//!   reader   {"from": serial}                            once; 0: everything
-//!   masterd  {"begin": {"serial": n, "snapshot": true}}  an update: a snapshot replaces all, otherwise changes
+//!   reader   {"from": serial, "epoch": e}                once; 0: everything
+//!   masterd  {"begin": {"serial": n, "snapshot": true, "epoch": e}}
+//!                                                        an update: a snapshot replaces all, otherwise changes
 //!            {"put": {"space": "node", "id": …, "body": {…}}} …
 //!            {"delete": {"space": "node", "id": …}} …
 //!            {"end": n}                                  now it counts, all of it
 //! ```
 //!
-//! One JSON value a line. An update without its end is dropped. The published cluster's `serial_no` is that of
+//! One JSON value a line, of at most [`LINE_LIMIT`] bytes. The first update comes at once, also if it is empty.
+//! Deleting what is not there changes nothing. An update without its end is dropped. The published cluster's `serial_no` is that of
 //! the commit it was last published with, so that of two master candidates the higher one is the newer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+/// Longest line, bytes. No object comes near.
+pub const LINE_LIMIT: usize = 16 << 20;
 
 /// What the reader sends after it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The serial it has; 0: nothing.
     pub from: u64,
+    /// The epoch that came with it. None: it has it from the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 /// A line of the feed.
@@ -39,6 +47,10 @@ pub struct Begin {
     pub serial: u64,
     /// Forget what was there before.
     pub snapshot: bool,
+    /// The leadership that gave the serial, where the state is kept in copies: the same serial of another is
+    /// not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 /// An object is now like this.

@@ -27,6 +27,8 @@ pub type Map<K, V> = RedBlackTreeMapSync<K, Arc<V>>;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub serial: Serial,
+    /// The last commit that changed an object; as far as is known, after a start.
+    pub changed: Serial,
     pub cluster: Arc<Cluster>,
     pub nodes: Map<NodeId, Node>,
     pub groups: Map<GroupId, NodeGroup>,
@@ -54,6 +56,7 @@ impl Config {
     pub fn new(cluster: Cluster) -> Config {
         Config {
             serial: Serial(0),
+            changed: Serial(0),
             cluster: Arc::new(cluster),
             nodes: Map::new_sync(),
             groups: Map::new_sync(),
@@ -76,7 +79,7 @@ impl Config {
             return Err(LoadError::NoCluster);
         };
         let mut config = Config::new(*cluster);
-        config.serial = contents.serial;
+        (config.serial, config.changed) = (contents.serial, contents.serial);
         // Referred-to objects first, so that each insertion can be checked.
         for space in [
             Space::NodeGroup,

@@ -20,6 +20,9 @@ impl Config {
             .filter(|key| key.space.is_config())
             .map(object_key)
             .collect::<Result<_, _>>()?;
+        if !puts.is_empty() || !deletes.is_empty() {
+            next.changed = serial;
+        }
         // First everything that changes goes out of the indexes: two objects may swap names.
         for old in puts.iter().filter_map(|object| self.get(object)) {
             next.take_out(&old);

@@ -25,7 +25,7 @@ mod upgrade;
 pub use backup::{BACKUP_FORMAT, Backup, Document, KEPT_FILES, KeptFiles};
 pub use report::{Counts, Report};
 pub use settings::{BackupImport, GanetiImport, ImportSpec};
-pub use strict::strict;
+pub use strict::{strict, strict_object};
 
 use crate::objects::ConfigData;
 use serde_json::Value;

@@ -1,7 +1,9 @@
 //! Our configuration as Ganeti's strict parser takes it.
 
 use super::keys;
+use crate::collectors;
 use crate::objects::{CONFIG_VERSION, ConfigData};
+use crate::published::Space;
 use serde_json::{Map, Value, json};
 
 /// A `config.data` that Ganeti accepts, and what had to be left out: a line each.
@@ -12,54 +14,97 @@ pub fn strict(config: &ConfigData) -> (Value, Vec<String>) {
     top.insert("version".into(), CONFIG_VERSION.into());
     only(top, keys::TOP, "the file", &mut left_out);
     if let Some(cluster) = top.get_mut("cluster").and_then(Value::as_object_mut) {
-        only(cluster, keys::CLUSTER, "the cluster", &mut left_out);
-        states(cluster);
+        tidy(cluster, Space::Cluster, "the cluster", &mut left_out);
+        ganetis_collectors(cluster, &mut left_out);
     }
-    for (space, kind, known) in [
-        ("nodes", "node", keys::NODE),
-        ("nodegroups", "node group", keys::GROUP),
-        ("instances", "instance", keys::INSTANCE),
-        ("disks", "disk", keys::DISK),
-        ("networks", "network", keys::NETWORK),
-        ("filters", "filter", keys::FILTER),
+    for (map, space) in [
+        ("nodes", Space::Node),
+        ("nodegroups", Space::NodeGroup),
+        ("instances", Space::Instance),
+        ("disks", Space::Disk),
+        ("networks", Space::Network),
+        ("filters", Space::Filter),
     ] {
-        let objects = top.get_mut(space).and_then(Value::as_object_mut);
+        let objects = top.get_mut(map).and_then(Value::as_object_mut);
         for (id, object) in objects.into_iter().flatten() {
             let Some(object) = object.as_object_mut() else { continue };
             let name = object.get("name").and_then(Value::as_str).unwrap_or(id);
-            let what = format!("{kind} {}", if kind == "disk" { id } else { name });
-            tidy(object, known, kind, &what, &mut left_out);
+            let what = format!("{} {}", kind(space), if space == Space::Disk { id } else { name });
+            tidy(object, space, &what, &mut left_out);
         }
     }
     (file, left_out)
 }
 
-fn tidy(
-    object: &mut Map<String, Value>,
-    known: &[&str],
-    kind: &str,
-    what: &str,
-    left_out: &mut Vec<String>,
-) {
-    only(object, known, what, left_out);
-    match kind {
-        "node" => states(object),
-        "node group" => {
+/// One object as Ganeti's strict parser takes it. The cluster keeps settings of collectors that Ganeti does
+/// not have: its parser takes any name there, and mond needs them.
+pub fn strict_object(space: Space, mut object: Value) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        tidy(object, space, "", &mut Vec::new());
+    }
+    object
+}
+
+fn kind(space: Space) -> &'static str {
+    match space {
+        Space::Top => "the file",
+        Space::Cluster => "cluster",
+        Space::Node => "node",
+        Space::NodeGroup => "node group",
+        Space::Instance => "instance",
+        Space::Disk => "disk",
+        Space::Network => "network",
+        Space::Filter => "filter",
+    }
+}
+
+fn known(space: Space) -> &'static [&'static str] {
+    match space {
+        Space::Top => keys::TOP,
+        Space::Cluster => keys::CLUSTER,
+        Space::Node => keys::NODE,
+        Space::NodeGroup => keys::GROUP,
+        Space::Instance => keys::INSTANCE,
+        Space::Disk => keys::DISK,
+        Space::Network => keys::NETWORK,
+        Space::Filter => keys::FILTER,
+    }
+}
+
+/// Ganeti has no use for settings of other collectors than its own.
+fn ganetis_collectors(cluster: &mut Map<String, Value>, left_out: &mut Vec<String>) {
+    let settings = cluster.get_mut("data_collectors").and_then(Value::as_object_mut);
+    if let Some(settings) = settings {
+        settings.retain(|name, _| {
+            let good = collectors::GANETI.contains(&name.as_str());
+            if !good {
+                left_out.push(format!("the cluster: the settings of data collector '{name}'"));
+            }
+            good
+        });
+    }
+}
+
+fn tidy(object: &mut Map<String, Value>, space: Space, what: &str, left_out: &mut Vec<String>) {
+    only(object, known(space), what, left_out);
+    match space {
+        Space::Cluster | Space::Node => states(object),
+        Space::NodeGroup => {
             states(object);
             // Ganeti fills it when it loads and does not store it.
             object.remove("members");
         }
-        "instance" => {
+        Space::Instance => {
             for nic in inner(object, "nics") {
                 only(nic, keys::NIC, &format!("a network card of {what}"), left_out);
             }
         }
-        "disk" => {
+        Space::Disk => {
             for child in inner(object, "children") {
-                tidy(child, keys::DISK, "disk", &format!("a device below {what}"), left_out);
+                tidy(child, Space::Disk, &format!("a device below {what}"), left_out);
             }
         }
-        _ => {}
+        Space::Top | Space::Network | Space::Filter => {}
     }
 }
 

@@ -1,17 +1,13 @@
 //! Numbers, pools and lists: candidates, jobs, user ids, MAC addresses, collectors, tools.
 
 use crate::ops::Context;
+use roost_proto::collectors;
 use roost_proto::error::{Error, Result};
 use roost_proto::objects::{Cluster, CollectorConfig};
 use roost_proto::opcodes::ClusterSetParams;
 
 /// Compression tools that exports expect everywhere.
 const BUILT_IN_TOOLS: [&str; 3] = ["gzip", "gzip-fast", "gzip-slow"];
-/// Collectors that can be switched: Ganeti's.
-const COLLECTORS: [&str; 6] =
-    ["cpu-avg-load", "diskstats", "drbd", "inst-status-xen", "lv", "xen-cpu-avg-load"];
-/// The time between two collections if nobody says anything, microseconds.
-const INTERVAL: f64 = 5_000_000.0;
 
 /// Puts the settings into a cluster.
 pub fn put_into(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Cluster) -> Result<()> {
@@ -124,13 +120,16 @@ fn compression_tools(tools: &[String]) -> Result<()> {
 }
 
 fn collector<'a>(new: &'a mut Cluster, name: &str) -> Result<&'a mut CollectorConfig> {
-    if !COLLECTORS.contains(&name) && !new.data_collectors.contains_key(name) {
+    if !collectors::is_known(name) && !new.data_collectors.contains_key(name) {
+        let mut all: Vec<_> = collectors::GANETI.into_iter().chain(collectors::OURS).collect();
+        all.sort_unstable();
         return Err(Error::wrong_input(format!(
-            "Unknown data collector '{name}'; there are: {}",
-            COLLECTORS.join(", ")
+            "Unknown data collector '{name}'; there are: {}, and {}NAME of a plugin",
+            all.join(", "),
+            collectors::PLUGIN
         )));
     }
-    let default = CollectorConfig { active: true, interval: INTERVAL };
+    let default = CollectorConfig { active: true, interval: collectors::INTERVAL };
     Ok(new.data_collectors.entry(name.to_owned()).or_insert(default))
 }
 
@@ -150,7 +149,7 @@ mod tests {
             "uid_pool": [[2000, 2010]],
             "add_uids": [[1000, 1005], [2000, 2010]],
             "compression_tools": ["gzip", "gzip-fast", "gzip-slow", "lzop"],
-            "enabled_data_collectors": {"drbd": false},
+            "enabled_data_collectors": {"drbd": false, "node-os": false, "plugin-raid": true},
             "data_collector_interval": {"lv": 1_000_000},
         })));
         let cluster = &site.config.cluster;
@@ -160,6 +159,8 @@ mod tests {
         assert_eq!(cluster.compression_tools.len(), 4);
         assert!(!cluster.data_collectors["drbd"].active);
         assert_eq!(cluster.data_collectors["lv"].interval, 1e6);
+        assert!(!cluster.data_collectors["node-os"].active);
+        assert!(cluster.data_collectors["plugin-raid"].active);
         site.run(op(json!({"remove_uids": [[1000, 1005]]})));
         assert_eq!(site.config.cluster.uid_pool, [(2000, 2010)]);
     }
