@@ -73,6 +73,11 @@ pub trait Collector: Send + Sync {
         true
     }
 
+    /// Whether the last good report is served while newer ones fail, with its age.
+    fn keeps_last(&self) -> bool {
+        false
+    }
+
     /// Collects. Errors: what could not be seen and why; other collectors go on.
     ///
     /// Commands only through [`crate::exec`], what only root may see only through

@@ -1,1 +1,0 @@
-//! When which collector works, and the last report of each.
