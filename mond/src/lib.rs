@@ -10,6 +10,7 @@ pub mod clock;
 pub mod collector;
 pub mod collectors;
 pub mod exec;
+pub mod exposition;
 pub mod helper;
 pub mod http;
 pub mod metrics;
