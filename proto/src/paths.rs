@@ -144,6 +144,11 @@ impl Paths {
         self.run_dir().join("status/masterd.json")
     }
 
+    /// What confd says of itself, every ten seconds.
+    pub fn confd_status(&self) -> PathBuf {
+        self.run_dir().join("status/confd.json")
+    }
+
     /// Programs that report on the machine in addition to the collectors of mond.
     pub fn collector_plugins(&self) -> PathBuf {
         self.conf_dir().join("mond/collectors.d")

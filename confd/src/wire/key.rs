@@ -19,6 +19,7 @@ pub enum Tag {
 /// The content of `hmac.key`, line end included, ready to sign.
 #[derive(Clone)]
 pub struct HmacKey {
+    // Both have taken in the key already: a tag costs no more than its text.
     sha1: Hmac<Sha1>,
     sha256: Hmac<Sha256>,
 }
@@ -50,13 +51,20 @@ impl HmacKey {
 
     /// Appends the lower-case hexadecimal tag of `salt msg` to `out`.
     pub fn sign(&self, tag: Tag, salt: &[u8], msg: &[u8], out: &mut Vec<u8>) {
+        self.sign_parts(tag, &[salt, msg], out);
+    }
+
+    /// The same of text that lies in several places.
+    pub fn sign_parts(&self, tag: Tag, parts: &[&[u8]], out: &mut Vec<u8>) {
         match tag {
             Tag::Sha1 => {
-                let mac = self.sha1.clone().chain_update(salt).chain_update(msg);
+                let mut mac = self.sha1.clone();
+                parts.iter().for_each(|part| mac.update(part));
                 hex(&mac.finalize().into_bytes(), out);
             }
             Tag::Sha256 => {
-                let mac = self.sha256.clone().chain_update(salt).chain_update(msg);
+                let mut mac = self.sha256.clone();
+                parts.iter().for_each(|part| mac.update(part));
                 hex(&mac.finalize().into_bytes(), out);
             }
         }
@@ -95,5 +103,58 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key of the recorded exchanges, and the tag of the first of them.
+    const CONTENT: &[u8] = b"0123456789abcdef0123456789abcdef01234567\n";
+    const MSG: &[u8] = b"{\"protocol\": 1, \"type\": 0, \"rsalt\": \"rsalt-00\"}\n";
+    const TAG: &[u8] = b"6b9280939345c5c048a2e454a75fb97802980ba7";
+
+    #[test]
+    fn the_whole_file_is_the_key() {
+        let key = HmacKey::new(CONTENT).unwrap();
+        assert!(key.verify(Tag::Sha1, b"1700000000", MSG, TAG));
+        let mut tag = vec![];
+        key.sign(Tag::Sha1, b"1700000000", MSG, &mut tag);
+        assert_eq!(tag, TAG);
+        let without_newline = HmacKey::new(CONTENT.trim_ascii_end()).unwrap();
+        assert!(!without_newline.verify(Tag::Sha1, b"1700000000", MSG, TAG));
+    }
+
+    #[test]
+    fn case_does_not_matter_and_everything_else_does() {
+        let key = HmacKey::new(CONTENT).unwrap();
+        let is = |tag: &[u8]| key.verify(Tag::Sha1, b"1700000000", MSG, tag);
+        assert!(is(&TAG.to_ascii_uppercase()));
+        for at in 0..TAG.len() {
+            let mut other = TAG.to_vec();
+            other[at] ^= 1;
+            assert!(!is(&other), "digit {at}");
+            other[at] = b'g';
+            assert!(!is(&other), "no digit at {at}");
+        }
+        assert!(!is(&TAG[..38]) && !is(b"") && !is(&[TAG, b"00"].concat()));
+        assert!(!key.verify(Tag::Sha256, b"1700000000", MSG, TAG));
+    }
+
+    #[test]
+    fn the_second_tag_is_sha256() {
+        // The test case 2 of RFC 4231.
+        let key = HmacKey::new(b"Jefe").unwrap();
+        let mut tag = vec![];
+        key.sign_parts(Tag::Sha256, &[b"what do ya want ", b"for ", b"nothing?"], &mut tag);
+        assert_eq!(tag, b"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert!(key.verify(Tag::Sha256, b"what do ya want for", b" nothing?", &tag));
+    }
+
+    #[test]
+    fn a_key_is_not_empty() {
+        let error = HmacKey::new(b"").unwrap_err();
+        assert_eq!(error.message, "The confd HMAC key is empty");
     }
 }

@@ -57,9 +57,42 @@ struct Fields {
 impl Reply {
     /// Of the `msg` of a datagram. None: it is no answer of this protocol.
     pub fn parse(msg: &str) -> Option<Reply> {
+        if !super::is_object(msg) {
+            return None;
+        }
         let fields: Fields = serde_json::from_str(msg).ok()?;
         let known = fields.protocol == i64::from(super::PROTOCOL);
         let status = Status::of(fields.status).filter(|_| known)?;
         Some(Reply { status, answer: fields.answer, serial: fields.serial })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read() {
+        let reply =
+            Reply::parse(r#"{"protocol":1,"status":0,"answer":["a", 1],"serial":42}"#).unwrap();
+        assert_eq!(
+            (reply.status, reply.answer.get(), reply.serial),
+            (Status::Ok, "[\"a\", 1]", 42)
+        );
+    }
+
+    #[test]
+    fn answers_that_nobody_understands_are_none() {
+        for msg in [
+            "",
+            "null",
+            r#"[1,0,"x",42]"#,
+            r#"{"protocol":2,"status":0,"answer":0,"serial":42}"#,
+            r#"{"protocol":1,"status":3,"answer":0,"serial":42}"#,
+            r#"{"protocol":1,"status":0,"serial":42}"#,
+            r#"{"protocol":1,"status":0,"answer":0,"serial":-1}"#,
+        ] {
+            assert!(Reply::parse(msg).is_none(), "{msg}");
+        }
     }
 }

@@ -1,1 +1,0 @@
-//! Takes datagrams and answers them.
