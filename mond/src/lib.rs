@@ -6,6 +6,7 @@
 //! ```
 
 pub mod certificates;
+pub mod check;
 pub mod clock;
 pub mod collector;
 pub mod collectors;
@@ -13,7 +14,9 @@ pub mod exec;
 pub mod exposition;
 pub mod helper;
 pub mod http;
+pub mod log;
 pub mod metrics;
+pub mod plugins;
 pub mod report;
 pub mod schedule;
 pub mod settings;

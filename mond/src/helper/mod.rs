@@ -11,6 +11,7 @@
 
 mod frames;
 mod keeper;
+mod rights;
 mod work;
 mod worker;
 
@@ -82,12 +83,14 @@ impl Helper {
 
 /// `gnt-mond helper`: keeps a worker until mond ends. Standard input is the way to mond.
 pub async fn run_keeper(paths: Paths) -> Result<()> {
+    rights::give_up()?;
     let start = || spawn(&paths, &["--worker"]).map(|(stream, process)| (Some(process), stream));
     keeper::keep(stdin()?, start).await
 }
 
 /// `gnt-mond helper --worker`.
 pub async fn run_worker(paths: Paths) -> Result<()> {
+    rights::give_up()?;
     worker::work(stdin()?, paths).await
 }
 

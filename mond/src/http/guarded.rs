@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_given_up_and_who_reads_slowly_is_not() {
-        let (ours, mut theirs) = tokio::io::duplex(8);
+        let (ours, _theirs) = tokio::io::duplex(8);
         let mut guarded = Guarded::new(ours, Duration::from_secs(30));
         let begun = tokio::time::Instant::now();
         let error = guarded.write_all(&[0; 20]).await.unwrap_err();

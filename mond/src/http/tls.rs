@@ -90,3 +90,24 @@ fn read(files: &Files) -> Result<Arc<ServerConfig>> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+/// For whoever asks a mond that shows a certificate: trusts those in a file. Errors: it holds none.
+pub fn trusting(ca: &Path) -> Result<tokio_rustls::TlsConnector> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Error::environment(format!("Cannot trust the certificates in '{}': {why}", ca.display()))
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for one in CertificateDer::pem_file_iter(ca).map_err(|e| wrong(&e))? {
+        roots.add(one.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong(&"there are none"));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| wrong(&e))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config).into())
+}
