@@ -1,1 +1,0 @@
-//! The configuration in memory, in a form that answers without searching.

@@ -1,0 +1,402 @@
+//! The packed form of a JSON value, and reading it.
+//!
+//! ```text
+//!   value   tag, content:
+//!     null false true        –
+//!     number                 varint; or 8 bytes; or nothing: the one before it in the object again
+//!     text                   in the pool: its number; else by its form: UUID 16 bytes, MAC 6, IPv4 4, hexadecimal
+//!                            half as many, one with a UUID in it: 16, what is before, what is behind; else length, bytes
+//!     the object's own UUID, name and serial number: nothing, they stand beside it
+//!     object                 number of its shape in the pool, values in the order of the keys
+//!     array                  how many, values
+//! ```
+//!
+//! An instance of 1,200 bytes takes about 130, and comes back by copying: no search, no dictionary to train.
+
+use super::id::{Id, hex};
+use super::pool::Pool;
+use crate::wire::escape;
+use std::borrow::Cow;
+use std::io::Write;
+use std::net::Ipv4Addr;
+
+/// What stands in front of a value.
+pub mod tag {
+    pub const NULL: u8 = 0;
+    pub const FALSE: u8 = 1;
+    pub const TRUE: u8 = 2;
+    pub const UINT: u8 = 3;
+    /// −1 − what follows.
+    pub const NEGATIVE: u8 = 4;
+    pub const FLOAT: u8 = 5;
+    pub const SAME_FLOAT: u8 = 6;
+    /// Stands in JSON as it is.
+    pub const PLAIN: u8 = 7;
+    pub const TEXT: u8 = 8;
+    pub const POOLED: u8 = 9;
+    pub const ID: u8 = 10;
+    pub const OWN_ID: u8 = 11;
+    pub const OWN_NAME: u8 = 12;
+    pub const OWN_SERIAL: u8 = 13;
+    pub const MAC: u8 = 14;
+    pub const IPV4: u8 = 15;
+    pub const HEX: u8 = 16;
+    pub const WITH_ID: u8 = 17;
+    pub const OBJECT: u8 = 18;
+    pub const ARRAY: u8 = 19;
+    /// From here on tags with small numbers in them.
+    pub const ARRAYS: u8 = 0x20;
+    pub const OBJECTS: u8 = 0x40;
+    pub const UINTS: u8 = 0x80;
+    pub const POOLEDS: u8 = 0xc0;
+}
+
+/// Appends a number, 7 bits a byte, the lowest first.
+pub fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Takes a number from the left of `bytes`.
+pub fn take_varint(bytes: &[u8], at: &mut usize) -> u64 {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let byte = bytes[*at];
+        *at += 1;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return number;
+        }
+        shift += 7;
+    }
+}
+
+/// An object as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    pub pool: &'a Pool,
+    pub id: Id,
+    /// Empty: it has none.
+    pub name: &'a str,
+    /// 0: it has none.
+    pub serial: u64,
+    body: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    /// Of what [`super::pack::pack`] made.
+    pub fn new(pool: &'a Pool, id: Id, stored: &'a [u8]) -> Packed<'a> {
+        let mut at = 0;
+        let length = take_varint(stored, &mut at) as usize;
+        let name = std::str::from_utf8(&stored[at..at + length]).unwrap_or_default();
+        at += length;
+        let serial = take_varint(stored, &mut at);
+        Packed { pool, id, name, serial, body: &stored[at..] }
+    }
+
+    /// In front of its value.
+    pub fn cursor(self) -> Cursor<'a> {
+        Cursor { object: self, at: 0, last: 0 }
+    }
+
+    /// Appends it as JSON.
+    pub fn write(self, out: &mut Vec<u8>) {
+        self.cursor().write(out);
+    }
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Token<'a> {
+    Null,
+    Bool(bool),
+    Uint(u64),
+    Negative(i64),
+    Float(f64),
+    Text(Text<'a>),
+    /// Its keys, by their numbers in the pool; the values follow.
+    Object(&'a [u32]),
+    /// So many follow.
+    Array(usize),
+}
+
+/// A string.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Text<'a> {
+    /// Stands in JSON as it is.
+    Plain(&'a str),
+    Other(&'a str),
+    Id(Id),
+    Mac([u8; 6]),
+    Ipv4(Ipv4Addr),
+    Hex(&'a [u8]),
+    /// A UUID between two others.
+    WithId(&'a str, Id, &'a str),
+}
+
+impl<'a> Text<'a> {
+    /// Appends it as it is in JSON, with quotes.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        match self {
+            Text::Plain(text) => out.extend_from_slice(text.as_bytes()),
+            Text::Other(text) => escape(text, out),
+            Text::Id(id) => out.extend_from_slice(&id.text()),
+            Text::Mac(bytes) => {
+                for (at, byte) in bytes.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b':');
+                    }
+                    out.extend_from_slice(&hex(*byte));
+                }
+            }
+            Text::Ipv4(ip) => put_ipv4(*ip, out),
+            Text::Hex(bytes) => bytes.iter().for_each(|b| out.extend_from_slice(&hex(*b))),
+            Text::WithId(before, id, behind) => {
+                // Only made of what stands in JSON as it is.
+                out.extend_from_slice(before.as_bytes());
+                out.extend_from_slice(&id.text());
+                out.extend_from_slice(behind.as_bytes());
+            }
+        }
+        out.push(b'"');
+    }
+
+    /// The string itself.
+    pub fn to_str(self) -> Cow<'a, str> {
+        match self {
+            Text::Plain(text) | Text::Other(text) => Cow::Borrowed(text),
+            Text::Id(id) => Cow::Owned(id.to_string()),
+            Text::Ipv4(ip) => Cow::Owned(ip.to_string()),
+            Text::Mac(_) | Text::Hex(_) | Text::WithId(..) => {
+                let mut quoted = vec![];
+                self.write(&mut quoted);
+                quoted.pop();
+                quoted.remove(0);
+                Cow::Owned(String::from_utf8(quoted).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The UUID it is.
+    pub fn id(&self) -> Option<Id> {
+        match self {
+            Text::Id(id) => Some(*id),
+            Text::Plain(text) => Id::parse(text.as_bytes()),
+            _ => None,
+        }
+    }
+}
+
+/// Appends `a.b.c.d`.
+pub fn put_ipv4(ip: Ipv4Addr, out: &mut Vec<u8>) {
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
+    }
+}
+
+/// Appends a number that is not negative.
+pub fn put_uint(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let (mut at, mut left) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// A place in an object, in front of a value. What is behind it can only be read in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor<'a> {
+    object: Packed<'a>,
+    at: usize,
+    /// Bits of the last number with a fraction.
+    last: u64,
+}
+
+impl<'a> Cursor<'a> {
+    fn number(&mut self) -> u64 {
+        take_varint(self.object.body, &mut self.at)
+    }
+
+    fn bytes(&mut self, length: usize) -> &'a [u8] {
+        let bytes = &self.object.body[self.at..self.at + length];
+        self.at += length;
+        bytes
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N));
+        array
+    }
+
+    fn str(&mut self) -> &'a str {
+        let length = self.number() as usize;
+        std::str::from_utf8(self.bytes(length)).unwrap_or_default()
+    }
+
+    fn pooled(&self, id: u32) -> Text<'a> {
+        match self.object.pool.string(id) {
+            (text, true) => Text::Plain(text),
+            (text, false) => Text::Other(text),
+        }
+    }
+
+    /// What comes next, and goes past it; not past the values within it.
+    pub fn next(&mut self) -> Token<'a> {
+        let tag = self.object.body[self.at];
+        self.at += 1;
+        let pool = self.object.pool;
+        match tag {
+            tag::NULL => Token::Null,
+            tag::FALSE => Token::Bool(false),
+            tag::TRUE => Token::Bool(true),
+            tag::UINT => Token::Uint(self.number()),
+            tag::NEGATIVE => Token::Negative(-1 - self.number() as i64),
+            tag::FLOAT => {
+                self.last = u64::from_le_bytes(self.array());
+                Token::Float(f64::from_bits(self.last))
+            }
+            tag::SAME_FLOAT => Token::Float(f64::from_bits(self.last)),
+            tag::PLAIN => Token::Text(Text::Plain(self.str())),
+            tag::TEXT => Token::Text(Text::Other(self.str())),
+            tag::POOLED => {
+                let id = self.number() as u32;
+                Token::Text(self.pooled(id))
+            }
+            tag::ID => Token::Text(Text::Id(Id::new(self.array()))),
+            tag::OWN_ID => Token::Text(Text::Id(self.object.id)),
+            tag::OWN_NAME => Token::Text(match super::pool::is_plain(self.object.name) {
+                true => Text::Plain(self.object.name),
+                false => Text::Other(self.object.name),
+            }),
+            tag::OWN_SERIAL => Token::Uint(self.object.serial),
+            tag::MAC => Token::Text(Text::Mac(self.array())),
+            tag::IPV4 => Token::Text(Text::Ipv4(Ipv4Addr::from(self.array::<4>()))),
+            tag::HEX => {
+                let length = self.number() as usize;
+                Token::Text(Text::Hex(self.bytes(length)))
+            }
+            tag::WITH_ID => {
+                let id = Id::new(self.array());
+                let before = self.part();
+                Token::Text(Text::WithId(before, id, self.part()))
+            }
+            tag::OBJECT => Token::Object(pool.keys(self.number() as u32)),
+            tag::ARRAY => Token::Array(self.number() as usize),
+            tag::ARRAYS..tag::OBJECTS => Token::Array(usize::from(tag - tag::ARRAYS)),
+            tag::OBJECTS..tag::UINTS => Token::Object(pool.keys(u32::from(tag - tag::OBJECTS))),
+            tag::UINTS..tag::POOLEDS => Token::Uint(u64::from(tag - tag::UINTS)),
+            tag::POOLEDS.. => Token::Text(self.pooled(u32::from(tag - tag::POOLEDS))),
+            // Never written.
+            _ => Token::Null,
+        }
+    }
+
+    /// What stands beside a UUID.
+    fn part(&mut self) -> &'a str {
+        match self.next() {
+            Token::Text(Text::Plain(text) | Text::Other(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Goes past a value and all that is in it.
+    pub fn skip(&mut self) {
+        let within = match self.next() {
+            Token::Object(keys) => keys.len(),
+            Token::Array(count) => count,
+            _ => 0,
+        };
+        for _ in 0..within {
+            self.skip();
+        }
+    }
+
+    /// Appends a value as JSON and goes past it.
+    pub fn write(&mut self, out: &mut Vec<u8>) {
+        match self.next() {
+            Token::Null => out.extend_from_slice(b"null"),
+            Token::Bool(true) => out.extend_from_slice(b"true"),
+            Token::Bool(false) => out.extend_from_slice(b"false"),
+            Token::Uint(number) => put_uint(number, out),
+            // Writing to memory does not fail.
+            Token::Negative(number) => drop(write!(out, "{number}")),
+            Token::Float(number) => drop(write!(out, "{number:?}")),
+            Token::Text(text) => text.write(out),
+            Token::Object(keys) => {
+                out.push(b'{');
+                for (at, key) in keys.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    self.pooled(*key).write(out);
+                    out.push(b':');
+                    self.write(out);
+                }
+                out.push(b'}');
+            }
+            Token::Array(count) => {
+                out.push(b'[');
+                for at in 0..count {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    self.write(out);
+                }
+                out.push(b']');
+            }
+        }
+    }
+
+    /// Calls `each` with every key of the object that comes next, in front of its value; `each` may
+    /// leave it to be skipped. False: it is no object.
+    pub fn members(&mut self, mut each: impl FnMut(&'a str, &mut Cursor<'a>)) -> bool {
+        let Token::Object(keys) = self.next() else { return false };
+        for key in keys {
+            let before = self.at;
+            each(self.object.pool.string(*key).0, self);
+            if self.at == before {
+                self.skip();
+            }
+        }
+        true
+    }
+
+    /// Goes to a value in the object or array that comes next: by its key, or its number from 0.
+    /// False: there is none.
+    pub fn enter(&mut self, step: &str) -> bool {
+        let (place, count) = match self.next() {
+            Token::Object(keys) => {
+                let is_it = |key: &u32| self.object.pool.string(*key).0 == step;
+                (keys.iter().position(is_it), keys.len())
+            }
+            Token::Array(count) => {
+                let digits = step.bytes().all(|b| b.is_ascii_digit());
+                (step.parse().ok().filter(|_| digits), count)
+            }
+            _ => return false,
+        };
+        let Some(place) = place.filter(|p| *p < count) else { return false };
+        (0..place).for_each(|_| self.skip());
+        true
+    }
+}
