@@ -1,0 +1,192 @@
+//! The reference's balancer: always the one move that makes the score least.
+//!
+//! Stuck as soon as no single move makes it better. Kept because its plans are what people know; see the
+//! planner for better ones. Source: Ganeti's reference on htools, hbal.
+
+use super::Options;
+use crate::model::{InstanceIdx, NodeIdx};
+use crate::moves::{Kind, Move};
+use crate::score::{Scorer, unavoidable};
+use crate::state::{Outcome, Placement};
+use roost_proto::capabilities::Mirroring;
+use std::thread::ScopedJoinHandle;
+
+/// Scores closer than this are compared as the reference computes them.
+const CLOSE: f64 = 1e-9;
+
+/// With fewer candidates than this, one thread is faster than several.
+const SMALL: usize = 20_000;
+
+/// A move that may be the best.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    score: f64,
+    what: Move,
+    outcome: Outcome,
+}
+
+/// A move of a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    pub what: Move,
+    pub outcome: Outcome,
+    /// The score after it.
+    pub score: f64,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Greedy<'c> {
+    placement: Placement<'c>,
+    scorer: Scorer,
+    score: f64,
+    options: Options,
+    movable: Vec<InstanceIdx>,
+    targets: Vec<NodeIdx>,
+    floor: f64,
+    made: usize,
+}
+
+impl<'c> Greedy<'c> {
+    /// Balances `nodes` by moving `movable`, both in order.
+    pub fn new(
+        placement: Placement<'c>,
+        nodes: Vec<NodeIdx>,
+        movable: Vec<InstanceIdx>,
+        options: Options,
+    ) -> Greedy<'c> {
+        let scorer = Scorer::new(&placement, nodes);
+        let score = scorer.exact(&placement).total;
+        let cluster = placement.cluster();
+        let online = |node: &NodeIdx| !cluster.nodes[node.at()].offline;
+        let targets = scorer.nodes().iter().copied().filter(online).collect();
+        let floor = unavoidable(&placement, scorer.nodes());
+        Greedy { placement, scorer, score, options, movable, targets, floor, made: 0 }
+    }
+
+    /// The placement after the moves so far.
+    pub fn placement(&self) -> &Placement<'c> {
+        &self.placement
+    }
+
+    /// The score after the moves so far.
+    pub fn score(&self) -> f64 {
+        self.score
+    }
+
+    /// What a balancer may do with an instance, in the order in which ties are decided.
+    fn kinds(&self, instance: InstanceIdx, mut each: impl FnMut(Kind)) {
+        let options = &self.options;
+        let offline = |node: NodeIdx| self.placement.cluster().nodes[node.at()].offline;
+        let given = self.placement.instance(instance);
+        let (primary, secondary) =
+            (self.placement.primary(instance), self.placement.secondary(instance));
+        let evacuates = offline(primary) || secondary.is_some_and(offline);
+        if options.evacuate && !evacuates {
+            return;
+        }
+        let alive = secondary.is_some_and(|node| !offline(node));
+        let mirror = given.template.mirroring();
+        if mirror == Mirroring::Internal && alive && options.instance_moves {
+            each(Kind::Failover);
+        }
+        let others =
+            self.targets.iter().copied().filter(|t| *t != primary && Some(*t) != secondary);
+        match mirror {
+            Mirroring::External if options.instance_moves => {
+                others.for_each(|to| each(Kind::FailoverToAny(to)));
+            }
+            Mirroring::Internal if options.disk_moves => {
+                let restricted = options.restricted_migration && !offline(primary);
+                for to in others {
+                    each(Kind::ReplaceSecondary(to));
+                    if !options.instance_moves || restricted {
+                        continue;
+                    }
+                    each(Kind::ReplaceAndFailover(to));
+                    if alive {
+                        if !options.restricted_migration {
+                            each(Kind::ReplacePrimary(to));
+                        }
+                        each(Kind::FailoverAndReplace(to));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The best move, if one makes the score less.
+    fn best(&self) -> Option<Step> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let piece = self.movable.len().div_ceil(workers).max(1);
+        // One that is small is done before a thread has begun.
+        let close: Vec<Candidate> = if self.movable.len() * self.targets.len() < SMALL {
+            self.scan(&self.movable)
+        } else {
+            std::thread::scope(|scope| {
+                let pieces = self.movable.chunks(piece);
+                let scans: Vec<_> = pieces.map(|piece| scope.spawn(|| self.scan(piece))).collect();
+                let join = |scan: ScopedJoinHandle<'_, Vec<Candidate>>| match scan.join() {
+                    Ok(found) => found,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                };
+                scans.into_iter().flat_map(join).collect()
+            })
+        };
+        let least = close.iter().map(|found| found.score).fold(f64::INFINITY, f64::min);
+        let mut best: Option<Step> = None;
+        for Candidate { what, outcome, .. } in
+            close.into_iter().filter(|found| found.score <= least + CLOSE)
+        {
+            let score = self.scorer.exact_after(&self.placement, &outcome).total;
+            if score < best.map_or(self.score, |step| step.score) {
+                best = Some(Step { what, outcome, score });
+            }
+        }
+        best
+    }
+
+    /// The moves of some instances that are as good as the best of them, in order.
+    fn scan(&self, movable: &[InstanceIdx]) -> Vec<Candidate> {
+        let force = self.options.ignore_soft_errors;
+        let mut least = self.scorer.now();
+        let mut close: Vec<Candidate> = vec![];
+        for &instance in movable {
+            let working = self.placement.begin(instance);
+            self.kinds(instance, |kind| {
+                let Ok(outcome) = kind.outcome(&working, force) else { return };
+                let score = self.scorer.after(&self.placement, &outcome);
+                if score <= least + CLOSE {
+                    if score < least {
+                        least = score;
+                        close.retain(|other| other.score <= least + CLOSE);
+                    }
+                    close.push(Candidate { score, what: Move { instance, kind }, outcome });
+                }
+            });
+        }
+        close
+    }
+}
+
+impl Iterator for Greedy<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        let options = &self.options;
+        if self.made >= options.max_moves || self.score <= self.floor + options.enough {
+            return None;
+        }
+        let step = self.best()?;
+        let gain = self.score - step.score;
+        if self.score <= options.min_gain_limit && gain < options.min_gain {
+            return None;
+        }
+        self.placement.apply(step.what.instance, &step.outcome);
+        self.scorer.recompute(&self.placement);
+        self.score = step.score;
+        self.made += 1;
+        Some(step)
+    }
+}

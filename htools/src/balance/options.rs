@@ -1,0 +1,40 @@
+//! What a balancer may do, and when it has done enough.
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Moves, at most.
+    pub max_moves: usize,
+    /// Stop when the score is within this of what cannot be avoided.
+    pub enough: f64,
+    /// A step has to win so much …
+    pub min_gain: f64,
+    /// … once the score is below this.
+    pub min_gain_limit: f64,
+    /// Disks may be copied.
+    pub disk_moves: bool,
+    /// Instances may change their primary node.
+    pub instance_moves: bool,
+    /// Only instances of offline nodes.
+    pub evacuate: bool,
+    /// Secondaries change only where the instance leaves an offline primary.
+    pub restricted_migration: bool,
+    /// Only what is impossible is refused.
+    pub ignore_soft_errors: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            max_moves: usize::MAX,
+            enough: 1e-9,
+            min_gain: 0.01,
+            min_gain_limit: 0.1,
+            disk_moves: true,
+            instance_moves: true,
+            evacuate: false,
+            restricted_migration: false,
+            ignore_soft_errors: false,
+        }
+    }
+}

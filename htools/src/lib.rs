@@ -1,0 +1,18 @@
+//! Placement: where instances fit, how good a placement is, which moves make it better.
+//!
+//! ```text
+//!   text, allocator request, master ─► model::Cluster ─► state::Placement ─► score ─► balance, allocate, …
+//!          (what is given)              (does not move)    (what moves)               (plans)
+//! ```
+//!
+//! Pure: a cluster in, a plan out. No I/O, no clock, no randomness but what is passed in. The rules
+//! and the score are Ganeti's, so that the figures people know stay comparable.
+
+pub mod balance;
+pub mod fail;
+pub mod model;
+pub mod moves;
+pub mod names;
+pub mod score;
+pub mod state;
+pub mod text;

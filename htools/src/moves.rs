@@ -1,0 +1,82 @@
+//! Moves of one instance, as the balancer makes them and people type them.
+
+use crate::fail::FailMode;
+use crate::model::{InstanceIdx, NodeIdx};
+use crate::state::{Outcome, Placement, Working};
+
+/// What is done with an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Primary and secondary change places.
+    Failover,
+    /// To another node, with storage that both reach.
+    FailoverToAny(NodeIdx),
+    /// The primary becomes another.
+    ReplacePrimary(NodeIdx),
+    /// The secondary becomes another.
+    ReplaceSecondary(NodeIdx),
+    /// The secondary becomes another, then primary.
+    ReplaceAndFailover(NodeIdx),
+    /// The secondary becomes primary, and another node secondary.
+    FailoverAndReplace(NodeIdx),
+}
+
+impl Kind {
+    /// What would come of it. Errors: the check that fails.
+    ///
+    /// `force`: only what is impossible is refused.
+    #[inline]
+    pub fn outcome(self, working: &Working<'_, '_>, force: bool) -> Result<Outcome, FailMode> {
+        match self {
+            Kind::Failover => working.failover(force),
+            Kind::FailoverToAny(to) => working.failover_to_any(to, force),
+            Kind::ReplacePrimary(to) => working.replace_primary(to, force),
+            Kind::ReplaceSecondary(to) => working.replace_secondary(to, force),
+            Kind::ReplaceAndFailover(to) => working.replace_and_failover(to, force),
+            Kind::FailoverAndReplace(to) => working.failover_and_replace(to, force),
+        }
+    }
+
+    /// The node that was not the instance's before.
+    pub fn target(self) -> Option<NodeIdx> {
+        match self {
+            Kind::Failover => None,
+            Kind::FailoverToAny(to)
+            | Kind::ReplacePrimary(to)
+            | Kind::ReplaceSecondary(to)
+            | Kind::ReplaceAndFailover(to)
+            | Kind::FailoverAndReplace(to) => Some(to),
+        }
+    }
+
+    /// Whether disks are copied.
+    pub fn copies(self) -> bool {
+        !matches!(self, Kind::Failover | Kind::FailoverToAny(_))
+    }
+
+    /// As plans show it; `name` says how nodes are called there.
+    pub fn steps(self, name: impl Fn(NodeIdx) -> String) -> String {
+        match self {
+            Kind::Failover => "f".into(),
+            Kind::FailoverToAny(to) => format!("fa:{}", name(to)),
+            Kind::ReplacePrimary(to) => format!("f r:{} f", name(to)),
+            Kind::ReplaceSecondary(to) => format!("r:{}", name(to)),
+            Kind::ReplaceAndFailover(to) => format!("r:{} f", name(to)),
+            Kind::FailoverAndReplace(to) => format!("f r:{}", name(to)),
+        }
+    }
+}
+
+/// A move of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub instance: InstanceIdx,
+    pub kind: Kind,
+}
+
+impl Move {
+    /// What would come of it. Errors: the check that fails.
+    pub fn outcome(self, placement: &Placement<'_>, force: bool) -> Result<Outcome, FailMode> {
+        self.kind.outcome(&placement.begin(self.instance), force)
+    }
+}

@@ -1,0 +1,180 @@
+//! The score after a move, from sums kept of all nodes.
+//!
+//! Of each spread S = Σ(x − c) and Q = Σ(x − c)² are kept, c being its mean at the start, so that little is
+//! lost to rounding; its variance is Q/n − (S/n)².
+
+use super::{SPREADS, Score, Spread, Term, counts, spread};
+use crate::model::NodeIdx;
+use crate::state::{NodeState, Outcome, Placement};
+
+const ROWS: usize = SPREADS.len();
+
+const WEIGHTS: [f64; ROWS] = {
+    let mut weights = [0.0; ROWS];
+    let mut row = 0;
+    while row < ROWS {
+        weights[row] = SPREADS[row].weight();
+        row += 1;
+    }
+    weights
+};
+
+/// What one node adds.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    /// Around the centre.
+    spread: Spread,
+    counted: f64,
+    online: bool,
+    /// Whether the node is looked at at all.
+    inside: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Scorer {
+    nodes: Vec<NodeIdx>,
+    /// Of every node of the cluster.
+    shares: Vec<Share>,
+    centre: Spread,
+    sum: Spread,
+    squares: Spread,
+    online: f64,
+    counted: f64,
+    conflicts: f64,
+}
+
+impl Scorer {
+    /// For the nodes named.
+    pub fn new(placement: &Placement<'_>, nodes: Vec<NodeIdx>) -> Scorer {
+        let outside = Share { spread: [0.0; ROWS], counted: 0.0, online: false, inside: false };
+        let mut scorer = Scorer {
+            shares: vec![outside; placement.cluster().nodes.len()],
+            nodes,
+            centre: [0.0; ROWS],
+            sum: [0.0; ROWS],
+            squares: [0.0; ROWS],
+            online: 0.0,
+            counted: 0.0,
+            conflicts: 0.0,
+        };
+        scorer.recompute(placement);
+        scorer
+    }
+
+    /// The nodes that count.
+    pub fn nodes(&self) -> &[NodeIdx] {
+        &self.nodes
+    }
+
+    fn share(&self, placement: &Placement<'_>, node: NodeIdx, state: &NodeState) -> Share {
+        let given = &placement.cluster().nodes[node.at()];
+        let mut values = spread(given, placement.limits(node), state);
+        for (value, centre) in values.iter_mut().zip(&self.centre) {
+            *value -= centre;
+        }
+        let counted = counts(given, state).weighted();
+        Share { spread: values, counted, online: !given.offline, inside: true }
+    }
+
+    /// Takes everything from the placement again: nothing of rounding stays.
+    pub fn recompute(&mut self, placement: &Placement<'_>) {
+        self.centre = [0.0; ROWS];
+        for pass in 0..2 {
+            (self.sum, self.squares) = ([0.0; ROWS], [0.0; ROWS]);
+            (self.online, self.counted) = (0.0, 0.0);
+            for at in 0..self.nodes.len() {
+                let node = self.nodes[at];
+                let share = self.share(placement, node, placement.node(node));
+                self.counted += share.counted;
+                if share.online {
+                    self.online += 1.0;
+                    for row in 0..ROWS {
+                        self.sum[row] += share.spread[row];
+                        self.squares[row] += share.spread[row] * share.spread[row];
+                    }
+                }
+                self.shares[node.at()] = share;
+            }
+            if pass == 0 && self.online > 0.0 {
+                self.centre = self.sum.map(|sum| sum / self.online);
+            }
+        }
+        self.conflicts = placement.location_conflicts() as f64;
+    }
+
+    /// The score now.
+    pub fn now(&self) -> f64 {
+        self.total(&self.sum, &self.squares, self.counted, self.conflicts)
+    }
+
+    /// The score after a move.
+    pub fn after(&self, placement: &Placement<'_>, outcome: &Outcome) -> f64 {
+        let (mut sum, mut squares, mut counted) = (self.sum, self.squares, self.counted);
+        for changed in outcome.changed() {
+            let old = &self.shares[changed.node.at()];
+            if !old.inside {
+                continue;
+            }
+            let new = self.share(placement, changed.node, &changed.state);
+            counted += new.counted - old.counted;
+            if new.online {
+                for row in 0..ROWS {
+                    let (is, was) = (new.spread[row], old.spread[row]);
+                    sum[row] += is - was;
+                    squares[row] += is * is - was * was;
+                }
+            }
+        }
+        let conflicts = self.conflicts + outcome.location_conflicts as f64;
+        self.total(&sum, &squares, counted, conflicts)
+    }
+
+    fn total(&self, sum: &Spread, squares: &Spread, counted: f64, conflicts: f64) -> f64 {
+        if self.online == 0.0 {
+            return 0.0;
+        }
+        let each = 1.0 / self.online;
+        let mut total = counted + Term::LocationExclusion.weight() * conflicts;
+        let mut deviations = [0.0; ROWS];
+        for row in 0..ROWS {
+            let mean = sum[row] * each;
+            deviations[row] = (squares[row] * each - mean * mean).max(0.0).sqrt();
+        }
+        for row in 0..ROWS {
+            total += WEIGHTS[row] * deviations[row];
+        }
+        total
+    }
+
+    /// The move happens. Rounding adds up: [`Scorer::recompute`] from time to time.
+    pub fn apply(&mut self, placement: &Placement<'_>, outcome: &Outcome) {
+        for changed in outcome.changed() {
+            let old = self.shares[changed.node.at()];
+            if !old.inside {
+                continue;
+            }
+            let new = self.share(placement, changed.node, &changed.state);
+            self.counted += new.counted - old.counted;
+            if new.online {
+                for row in 0..ROWS {
+                    let (is, was) = (new.spread[row], old.spread[row]);
+                    self.sum[row] += is - was;
+                    self.squares[row] += is * is - was * was;
+                }
+            }
+            self.shares[changed.node.at()] = new;
+        }
+        self.conflicts += outcome.location_conflicts as f64;
+    }
+
+    /// The score as the reference computes it.
+    pub fn exact(&self, placement: &Placement<'_>) -> Score {
+        Score::of(placement, &self.nodes)
+    }
+
+    /// The score after a move as the reference computes it.
+    pub fn exact_after(&self, placement: &Placement<'_>, outcome: &Outcome) -> Score {
+        Score::after(placement, &self.nodes, outcome)
+    }
+}

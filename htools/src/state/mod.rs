@@ -1,0 +1,243 @@
+//! Where the instances are, and what that leaves of each node.
+//!
+//! ```text
+//!   Placement ─ begin(instance) ─► Working: up to three nodes in hand ─ remove, add, checked ─► Outcome
+//!       ▲                                                                                        │
+//!       └───────────────────────────────────── apply ◄───────────── (scored, chosen) ◄───────────┘
+//! ```
+//!
+//! Trying a move costs the same whatever the size of the cluster, and allocates nothing. Source: Ganeti's
+//! reference on htools, node state and single operations.
+
+mod node;
+mod working;
+
+pub use node::{Limits, NodeState};
+pub use working::{Changed, Outcome, Working};
+
+use crate::model::{Cluster, Instance, InstanceIdx, NodeIdx, TagRules, missing, shared};
+use node::Top;
+use std::collections::HashMap;
+
+/// What may be set about the limits of nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Families of exclusion tags besides those of cluster tags, as prefixes: `service:`.
+    pub exclusion_tags: Vec<String>,
+    /// The share of a node's disk that soft checks keep free.
+    pub min_disk: f64,
+    /// Replaces the groups' ratio of virtual to real CPUs.
+    pub max_cpu: Option<f64>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { exclusion_tags: vec![], min_disk: 0.0, max_cpu: None }
+    }
+}
+
+/// A placement of all instances of a cluster.
+#[derive(Clone, Debug)]
+pub struct Placement<'c> {
+    cluster: &'c Cluster,
+    rules: TagRules,
+    limits: Vec<Limits>,
+    primary: Vec<NodeIdx>,
+    secondary: Vec<Option<NodeIdx>>,
+    nodes: Vec<NodeState>,
+    /// By node: the largest of its row of `peers`.
+    tops: Vec<Top>,
+    /// Row: a node; column: another; memory of the row's secondaries whose primary is the column, MiB.
+    peers: Vec<i64>,
+    /// By node: how many of its primaries have an exclusion tag.
+    tag_counts: Vec<HashMap<u32, u32>>,
+    /// How many primaries with an exclusion tag (second) are where a location tag (first) is.
+    pairs: HashMap<(u32, u32), u32>,
+}
+
+impl<'c> Placement<'c> {
+    /// As the cluster is now.
+    pub fn new(cluster: &'c Cluster, options: &Options) -> Placement<'c> {
+        let rules = TagRules::of(cluster, &options.exclusion_tags);
+        let limits = cluster
+            .nodes
+            .iter()
+            .map(|node| Limits::of(node, &cluster.groups[node.group.at()].policy, options));
+        let count = cluster.nodes.len();
+        let mut placement = Placement {
+            cluster,
+            rules,
+            limits: limits.collect(),
+            primary: cluster.instances.iter().map(|i| i.primary).collect(),
+            secondary: cluster.instances.iter().map(|i| i.secondary).collect(),
+            nodes: vec![],
+            tops: vec![],
+            peers: vec![0; count * count],
+            tag_counts: vec![HashMap::new(); count],
+            pairs: HashMap::new(),
+        };
+        let mut states: Vec<NodeState> = cluster.nodes.iter().map(NodeState::given).collect();
+        for (at, instance) in cluster.instances.iter().enumerate() {
+            let index = InstanceIdx::of(at);
+            let part = placement.location_part(index, instance.primary, instance.secondary);
+            states[instance.primary.at()].found_primary(instance, part);
+            placement.count_tags(index, instance.primary, true);
+            if let Some(secondary) = instance.secondary {
+                states[secondary.at()].found_secondary(instance);
+                if !instance.forthcoming {
+                    let cell = secondary.at() * count + instance.primary.at();
+                    placement.peers[cell] += instance.secondary_memory();
+                }
+            }
+        }
+        for (at, state) in states.iter_mut().enumerate() {
+            let top = placement.top(NodeIdx::of(at));
+            state.settle(&cluster.nodes[at], top.without(None, None));
+            placement.tops.push(top);
+            let counts = placement.tag_counts[at].values();
+            state.conflicts = counts.map(|count| i64::from(*count) - 1).sum();
+        }
+        placement.nodes = states;
+        placement
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &'c Cluster {
+        self.cluster
+    }
+
+    /// What tags mean.
+    pub fn rules(&self) -> &TagRules {
+        &self.rules
+    }
+
+    /// An instance as it was given.
+    pub fn instance(&self, instance: InstanceIdx) -> &'c Instance {
+        &self.cluster.instances[instance.at()]
+    }
+
+    /// Where an instance is.
+    pub fn primary(&self, instance: InstanceIdx) -> NodeIdx {
+        self.primary[instance.at()]
+    }
+
+    /// Where its mirror is.
+    pub fn secondary(&self, instance: InstanceIdx) -> Option<NodeIdx> {
+        self.secondary[instance.at()]
+    }
+
+    /// What is left of a node.
+    pub fn node(&self, node: NodeIdx) -> &NodeState {
+        &self.nodes[node.at()]
+    }
+
+    /// What a node may be filled to.
+    pub fn limits(&self, node: NodeIdx) -> &Limits {
+        &self.limits[node.at()]
+    }
+
+    /// How often instances with the same exclusion tag meet in the same failure domain.
+    pub fn location_conflicts(&self) -> i64 {
+        self.pairs.values().map(|count| i64::from(*count) - 1).sum()
+    }
+
+    /// Memory that secondaries on `node` need when `peer` fails, MiB.
+    pub fn peer_memory(&self, node: NodeIdx, peer: NodeIdx) -> i64 {
+        self.peers[node.at() * self.nodes.len() + peer.at()]
+    }
+
+    /// Takes an instance in hand, to try where else it could be.
+    pub fn begin(&self, instance: InstanceIdx) -> Working<'_, 'c> {
+        Working::new(self, instance)
+    }
+
+    /// How far from what it wants an instance is on a pair of nodes: failure domains that both are in,
+    /// and desired places that the primary is not in.
+    pub fn location_part(
+        &self,
+        instance: InstanceIdx,
+        primary: NodeIdx,
+        secondary: Option<NodeIdx>,
+    ) -> i64 {
+        let rules = &self.rules;
+        let desired = &rules.desired[instance.at()];
+        if !rules.has_locations && desired.is_empty() {
+            return 0;
+        }
+        let here = &rules.location[primary.at()];
+        let there = secondary.map(|node| &rules.location[node.at()]);
+        there.map_or(0, |there| shared(here, there)) + missing(desired, here)
+    }
+
+    /// The change does happen.
+    pub fn apply(&mut self, instance: InstanceIdx, outcome: &Outcome) {
+        let given = self.instance(instance);
+        let (old, new) = (self.primary(instance), outcome.primary);
+        if old != new {
+            self.count_tags(instance, old, false);
+            self.count_tags(instance, new, true);
+        }
+        for changed in outcome.changed() {
+            self.nodes[changed.node.at()] = changed.state;
+        }
+        if !given.forthcoming {
+            let (count, memory) = (self.nodes.len(), given.secondary_memory());
+            for (primary, secondary, by) in
+                [(old, self.secondary(instance), -memory), (new, outcome.secondary, memory)]
+            {
+                if let Some(secondary) = secondary {
+                    self.peers[secondary.at() * count + primary.at()] += by;
+                }
+            }
+            for node in [self.secondary(instance), outcome.secondary].into_iter().flatten() {
+                self.tops[node.at()] = self.top(node);
+            }
+        }
+        self.primary[instance.at()] = outcome.primary;
+        self.secondary[instance.at()] = outcome.secondary;
+    }
+
+    /// The largest shares of a node's reserved memory.
+    fn top(&self, node: NodeIdx) -> Top {
+        let count = self.cluster.nodes.len();
+        Top::of(&self.peers[node.at() * count..(node.at() + 1) * count])
+    }
+
+    fn count_tags(&mut self, instance: InstanceIdx, node: NodeIdx, comes: bool) {
+        fn change<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: K, comes: bool) {
+            if comes {
+                *counts.entry(key).or_insert(0) += 1;
+            } else if let Some(count) = counts.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&key);
+                }
+            }
+        }
+        let forthcoming = self.instance(instance).forthcoming;
+        let mut pairs = std::mem::take(&mut self.pairs);
+        for tag in &self.rules.exclusion[instance.at()] {
+            change(&mut self.tag_counts[node.at()], *tag, comes);
+            for place in self.domains(node).iter().filter(|_| !forthcoming) {
+                change(&mut pairs, (*place, *tag), comes);
+            }
+        }
+        self.pairs = pairs;
+    }
+
+    /// The failure domains in which a node's primaries meet: offline nodes have none.
+    fn domains(&self, node: NodeIdx) -> &[u32] {
+        match self.cluster.nodes[node.at()].offline {
+            true => &[],
+            false => &self.rules.location[node.at()],
+        }
+    }
+
+    fn tag_count(&self, node: NodeIdx, tag: u32) -> u32 {
+        self.tag_counts[node.at()].get(&tag).copied().unwrap_or(0)
+    }
+
+    fn pair_count(&self, place: u32, tag: u32) -> u32 {
+        self.pairs.get(&(place, tag)).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,408 @@
+//! One instance in hand: what its nodes are without it, and would be with it.
+
+use super::{NodeState, Placement};
+use crate::fail::FailMode;
+use crate::model::{Instance, InstanceIdx, NodeIdx};
+
+/// A node that is no longer as it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Changed {
+    pub node: NodeIdx,
+    pub state: NodeState,
+}
+
+/// Where an instance would be, and what its nodes would be then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    changed: [Changed; 3],
+    count: usize,
+    pub primary: NodeIdx,
+    pub secondary: Option<NodeIdx>,
+    /// By how much the conflicts of failure domains change.
+    pub location_conflicts: i64,
+}
+
+impl Outcome {
+    /// The nodes that would be different.
+    pub fn changed(&self) -> &[Changed] {
+        &self.changed[..self.count]
+    }
+}
+
+/// A node in hand.
+#[derive(Clone, Copy, Debug)]
+struct Hand {
+    node: NodeIdx,
+    state: NodeState,
+    /// Whose share of the reserved memory went, and came.
+    left: Option<NodeIdx>,
+    came: Option<NodeIdx>,
+}
+
+/// See the module. Each try begins with [`Working::again`].
+#[derive(Clone, Debug)]
+pub struct Working<'p, 'c> {
+    placement: &'p Placement<'c>,
+    index: InstanceIdx,
+    instance: &'c Instance,
+    memory: i64,
+    /// How far from where it wants to be it is now.
+    part: i64,
+    without_primary: Hand,
+    without_secondary: Option<Hand>,
+}
+
+type Checked = Result<(), FailMode>;
+
+impl<'p, 'c> Working<'p, 'c> {
+    pub(super) fn new(placement: &'p Placement<'c>, index: InstanceIdx) -> Working<'p, 'c> {
+        let instance = placement.instance(index);
+        let (primary, secondary) = (placement.primary(index), placement.secondary(index));
+        let hand = |node| Hand { node, state: *placement.node(node), left: None, came: None };
+        let mut working = Working {
+            placement,
+            index,
+            instance,
+            memory: instance.secondary_memory(),
+            part: placement.location_part(index, primary, secondary),
+            without_primary: hand(primary),
+            without_secondary: None,
+        };
+        let mut hand_of_primary = hand(primary);
+        working.remove_primary(&mut hand_of_primary);
+        working.without_primary = hand_of_primary;
+        working.without_secondary = secondary.map(|node| {
+            let mut hand = hand(node);
+            working.remove_secondary(&mut hand, primary);
+            hand
+        });
+        working
+    }
+
+    /// The instance in hand.
+    pub fn index(&self) -> InstanceIdx {
+        self.index
+    }
+
+    fn old_primary(&self) -> NodeIdx {
+        self.without_primary.node
+    }
+
+    fn offline(&self, node: NodeIdx) -> bool {
+        self.placement.cluster().nodes[node.at()].offline
+    }
+
+    fn can_migrate(&self, from: NodeIdx, to: NodeIdx) -> Checked {
+        if self.placement.rules().can_migrate(from, to) { Ok(()) } else { Err(FailMode::Mig) }
+    }
+
+    /// A node as it is without the instance.
+    fn hand(&self, node: NodeIdx) -> Hand {
+        if node == self.old_primary() {
+            return self.without_primary;
+        }
+        match self.without_secondary {
+            Some(hand) if hand.node == node => hand,
+            _ => Hand { node, state: *self.placement.node(node), left: None, came: None },
+        }
+    }
+
+    /// Onto another node with storage that both reach.
+    #[inline]
+    pub fn failover_to_any(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
+        let from = self.old_primary();
+        self.can_migrate(from, to)?;
+        let mut target = self.hand(to);
+        self.add_primary(&mut target, None, force || self.offline(from))?;
+        Ok(self.outcome(to, None, &[target]))
+    }
+
+    /// Primary and secondary change places.
+    #[inline]
+    pub fn failover(&self, force: bool) -> Result<Outcome, FailMode> {
+        let (old_p, old_s) = (self.without_primary, self.secondary_hand()?);
+        self.can_migrate(old_p.node, old_s.node)?;
+        let (mut new_p, mut new_s) = (old_s, old_p);
+        let dead = self.offline(old_p.node);
+        self.add_primary(&mut new_p, Some(new_s.node), force || dead)?;
+        self.add_secondary(&mut new_s, new_p.node, dead, force || dead)?;
+        Ok(self.outcome(new_p.node, Some(new_s.node), &[new_p, new_s]))
+    }
+
+    /// The primary becomes another; in between the secondary runs the instance.
+    #[inline]
+    pub fn replace_primary(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
+        let mut secondary = self.secondary_hand()?;
+        self.can_migrate(self.old_primary(), secondary.node)?;
+        self.can_migrate(secondary.node, to)?;
+        let force = force || self.offline(self.old_primary());
+        let mut for_a_while = secondary;
+        self.add_primary(&mut for_a_while, Some(to), force)?;
+        let mut target = self.hand(to);
+        self.add_primary(&mut target, Some(secondary.node), force)?;
+        self.add_secondary(&mut secondary, to, false, force)?;
+        Ok(self.outcome(to, Some(secondary.node), &[target, secondary]))
+    }
+
+    /// The secondary becomes another.
+    #[inline]
+    pub fn replace_secondary(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
+        let (mut primary, old_s) = (self.without_primary, self.secondary_hand()?);
+        let force = force || self.offline(old_s.node);
+        let mut target = self.hand(to);
+        self.add_secondary(&mut target, primary.node, false, force)?;
+        self.add_primary(&mut primary, Some(to), true)?;
+        Ok(self.outcome(primary.node, Some(to), &[primary, target]))
+    }
+
+    /// The mirror goes to another node, and then the instance too.
+    #[inline]
+    pub fn replace_and_failover(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
+        let (mut new_s, old_s) = (self.without_primary, self.secondary_hand()?);
+        self.can_migrate(new_s.node, to)?;
+        let mut target = self.hand(to);
+        self.add_primary(&mut target, Some(new_s.node), force)?;
+        self.add_secondary(&mut new_s, to, false, force || self.offline(old_s.node))?;
+        Ok(self.outcome(to, Some(new_s.node), &[target, new_s]))
+    }
+
+    /// The secondary becomes primary, and another node secondary.
+    #[inline]
+    pub fn failover_and_replace(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
+        let mut new_p = self.secondary_hand()?;
+        self.can_migrate(self.old_primary(), new_p.node)?;
+        let force = force || self.offline(self.old_primary());
+        let mut target = self.hand(to);
+        self.add_primary(&mut new_p, Some(to), force)?;
+        self.add_secondary(&mut target, new_p.node, false, force)?;
+        Ok(self.outcome(new_p.node, Some(to), &[new_p, target]))
+    }
+
+    fn secondary_hand(&self) -> Result<Hand, FailMode> {
+        self.without_secondary.ok_or(FailMode::Internal)
+    }
+
+    /// The nodes it comes to, and those it leaves.
+    #[inline]
+    fn outcome(&self, primary: NodeIdx, secondary: Option<NodeIdx>, to: &[Hand]) -> Outcome {
+        let old = &self.without_primary;
+        let nothing = Changed { node: old.node, state: old.state };
+        let mut outcome = Outcome {
+            changed: [nothing; 3],
+            count: 0,
+            primary,
+            secondary,
+            location_conflicts: self.location_conflicts(primary),
+        };
+        let left = [Some(*old), self.without_secondary].into_iter().flatten();
+        let left = left.filter(|hand| to.iter().all(|other| other.node != hand.node));
+        for hand in to.iter().copied().chain(left) {
+            outcome.changed[outcome.count] = Changed { node: hand.node, state: hand.state };
+            outcome.count += 1;
+        }
+        outcome
+    }
+
+    fn location_conflicts(&self, to: NodeIdx) -> i64 {
+        let (rules, from) = (self.placement.rules(), self.old_primary());
+        if !rules.has_locations || from == to || self.instance.forthcoming {
+            return 0;
+        }
+        let (here, there) = (self.placement.domains(from), self.placement.domains(to));
+        let mut change = 0;
+        for tag in &rules.exclusion[self.index.at()] {
+            let count = |place: &&u32| self.placement.pair_count(**place, *tag);
+            let gone = here.iter().filter(|place| there.binary_search(place).is_err());
+            change -= gone.filter(|place| count(place) >= 2).count() as i64;
+            let new = there.iter().filter(|place| here.binary_search(place).is_err());
+            change += new.filter(|place| count(place) >= 1).count() as i64;
+        }
+        change
+    }
+
+    /// How many exclusion tags it shares with primaries of a node.
+    fn shared_tags(&self, node: NodeIdx) -> i64 {
+        let own = u32::from(node == self.old_primary());
+        let tags = &self.placement.rules().exclusion[self.index.at()];
+        tags.iter().filter(|tag| self.placement.tag_count(node, **tag) > own).count() as i64
+    }
+
+    fn spindles(&self, node: NodeIdx) -> (bool, i64) {
+        let exclusive = self.placement.cluster().nodes[node.at()].exclusive_storage;
+        let needed = match exclusive {
+            true => self.instance.disk_spindles().unwrap_or(0),
+            false => self.instance.spindle_use,
+        };
+        (exclusive, needed)
+    }
+
+    /// Takes or gives back the room of its disks.
+    fn storage(&self, hand: &mut Hand, sign: i64) {
+        if !self.instance.template.uses_lvm() {
+            return;
+        }
+        let (exclusive, spindles) = self.spindles(hand.node);
+        let state = &mut hand.state;
+        state.forth.free_disk -= sign * self.instance.disk;
+        if exclusive {
+            state.forth.free_spindles -= sign * spindles;
+        } else {
+            state.forth.used_spindles += sign * spindles;
+        }
+        if self.instance.forthcoming {
+            return;
+        }
+        state.free_disk -= sign * self.instance.disk;
+        if exclusive {
+            state.free_spindles -= sign * spindles;
+        } else {
+            state.used_spindles += sign * spindles;
+        }
+    }
+
+    /// Takes or gives back what a primary has besides disks.
+    fn compute(&self, hand: &mut Hand, sign: i64, part: i64) {
+        let instance = self.instance;
+        let vcpus = if instance.status.online() { sign * instance.vcpus } else { 0 };
+        let state = &mut hand.state;
+        state.forth.free_memory -= sign * instance.memory;
+        state.forth.used_vcpus += vcpus;
+        state.conflicts += sign * self.shared_tags(hand.node);
+        if instance.forthcoming {
+            return;
+        }
+        if instance.uses_memory() {
+            state.unallocated -= sign * instance.memory;
+        }
+        state.used_vcpus += vcpus;
+        state.add_load(instance, sign as f64);
+        state.location += sign * part;
+        state.primaries = state.primaries.wrapping_add_signed(sign as i32);
+        state.judge();
+    }
+
+    /// The reserved memory of a node, after what left and came.
+    fn reserve(&self, hand: &mut Hand) {
+        let share = |peer: Option<NodeIdx>| {
+            let peer = peer?;
+            let mut memory = self.placement.peer_memory(hand.node, peer);
+            memory -= if hand.left == Some(peer) { self.memory } else { 0 };
+            memory += if hand.came == Some(peer) { self.memory } else { 0 };
+            Some(memory)
+        };
+        let rest = self.placement.tops[hand.node.at()].without(hand.left, hand.came);
+        hand.state.reserved =
+            rest.max(share(hand.left).unwrap_or(0)).max(share(hand.came).unwrap_or(0));
+        hand.state.judge();
+    }
+
+    fn remove_primary(&self, hand: &mut Hand) {
+        self.storage(hand, -1);
+        self.compute(hand, -1, self.part);
+    }
+
+    fn remove_secondary(&self, hand: &mut Hand, primary: NodeIdx) {
+        self.storage(hand, -1);
+        if self.instance.forthcoming {
+            return;
+        }
+        hand.state.disk_load -= self.instance.utilisation.disk;
+        hand.state.secondaries -= 1;
+        hand.left = Some(primary);
+        self.reserve(hand);
+    }
+
+    #[inline]
+    fn add_primary(&self, hand: &mut Hand, secondary: Option<NodeIdx>, force: bool) -> Checked {
+        let (node, failed_before) = (hand.node, hand.state.n1_fails);
+        let shares_tags = !force && self.shared_tags(node) > 0;
+        self.storage(hand, 1);
+        self.compute(hand, 1, self.placement.location_part(self.index, node, secondary));
+        let (state, limits) = (&hand.state, self.placement.limits(node));
+        let local = self.instance.template.uses_lvm();
+        let (exclusive, _) = self.spindles(node);
+        if !self.instance.forthcoming {
+            ensure(state.unallocated > 0, FailMode::Mem)?;
+            ensure(!local || state.free_disk > 0, FailMode::Disk)?;
+            ensure(force || !local || state.free_disk >= limits.disk, FailMode::Disk)?;
+            ensure(
+                !(local && exclusive) || self.spindles_left(state.free_spindles),
+                FailMode::Spindles,
+            )?;
+            if !force {
+                let within = state.used_spindles as f64 <= limits.spindles;
+                ensure(!local || within, FailMode::Disk)?;
+                ensure(failed_before || !state.n1_fails, FailMode::Mem)?;
+                ensure(self.cpus_suffice(node, state.used_vcpus), FailMode::Cpu)?;
+                ensure(!shares_tags, FailMode::Tags)?;
+            }
+        }
+        if force {
+            return Ok(());
+        }
+        ensure(state.forth.free_memory > 0, FailMode::Mem)?;
+        self.forth_storage(hand)?;
+        ensure(self.cpus_suffice(node, state.forth.used_vcpus), FailMode::Cpu)
+    }
+
+    #[inline]
+    fn add_secondary(
+        &self,
+        hand: &mut Hand,
+        primary: NodeIdx,
+        ignore_disk: bool,
+        force: bool,
+    ) -> Checked {
+        let failed_before = hand.state.n1_fails;
+        self.storage(hand, 1);
+        if !self.instance.forthcoming {
+            hand.state.disk_load += self.instance.utilisation.disk;
+            hand.state.secondaries += 1;
+            hand.came = Some(primary);
+            self.reserve(hand);
+            let (state, limits) = (&hand.state, self.placement.limits(hand.node));
+            let (exclusive, _) = self.spindles(hand.node);
+            ensure(ignore_disk || state.free_disk > 0, FailMode::Disk)?;
+            ensure(force || state.free_disk >= limits.disk, FailMode::Disk)?;
+            ensure(!exclusive || self.spindles_left(state.free_spindles), FailMode::Spindles)?;
+            if !force {
+                ensure(state.used_spindles as f64 <= limits.spindles, FailMode::Disk)?;
+                ensure(self.memory < state.unallocated, FailMode::Mem)?;
+                ensure(failed_before || !state.n1_fails, FailMode::Mem)?;
+            }
+        }
+        if force {
+            return Ok(());
+        }
+        self.forth_storage(hand)?;
+        ensure(self.memory < hand.state.forth.free_memory, FailMode::Mem)
+    }
+
+    /// Checks of disks with instances that are only reserved yet.
+    fn forth_storage(&self, hand: &Hand) -> Checked {
+        if !self.instance.template.uses_lvm() {
+            return Ok(());
+        }
+        let (forth, limits) = (&hand.state.forth, self.placement.limits(hand.node));
+        ensure(forth.free_disk > 0 && forth.free_disk >= limits.disk, FailMode::Disk)?;
+        if self.spindles(hand.node).0 {
+            ensure(self.spindles_left(forth.free_spindles), FailMode::Spindles)?;
+        }
+        ensure(forth.used_spindles as f64 <= limits.spindles, FailMode::Disk)
+    }
+
+    /// With storage that belongs to one instance each, what is not known does not fit.
+    fn spindles_left(&self, free: i64) -> bool {
+        free >= 0 && self.instance.disk_spindles().is_some()
+    }
+
+    fn cpus_suffice(&self, node: NodeIdx, vcpus: i64) -> bool {
+        let ratio = self.placement.limits(node).vcpu_ratio;
+        let cpus = self.placement.cluster().nodes[node.at()].total_cpus;
+        ratio < 0.0 || vcpus as f64 / cpus <= ratio
+    }
+}
+
+fn ensure(holds: bool, or: FailMode) -> Checked {
+    if holds { Ok(()) } else { Err(or) }
+}
