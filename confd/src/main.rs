@@ -3,18 +3,19 @@
 use clap::Parser;
 use roost_confd::answers::Answers;
 use roost_confd::clock::{self, Clock};
-use roost_confd::feed::{Feed, Source};
+use roost_confd::feed::{Feed, Source, ViewSink};
 use roost_confd::keyring::Keyring;
 use roost_confd::logging::{self, Syslog};
 use roost_confd::privileges;
 use roost_confd::server::{Bound, Rules, Server, Settings};
 use roost_confd::status::{self, StatusFile};
+use roost_confd::view::Shared;
 use roost_confd::wire::{CLOCK_SKEW, PORT};
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::{Paths, ROOTDIR_ENV};
 use roost_proto::secrets::SecretFile;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,22 +106,29 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
     let now = privileges::drop_all(user, arguments.user.is_some())?;
     tracing::info!("listens at UDP {}, {now}", bound.address());
     // From here on there are threads, none of which may do more.
+    let threads = |e| Error::environment(format!("Cannot start a thread: {e}"));
     let key = match &arguments.hmac_key {
         Some(file) => file.clone(),
         None => paths.secret(SecretFile::ConfdHmacKey),
     };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
+    // A node that is just joining gets the key a moment later.
+    let waits = arguments.hmac_key.is_none() && arguments.config.is_none();
+    if waits && !runtime.block_on(comes(&key))? {
+        return Ok(());
+    }
     let key = Arc::new(Keyring::open(&key)?);
     let source = match &arguments.config {
         Some(file) => Source::File(file.clone()),
         None => Source::cluster(paths),
     };
-    let (answers, sink) = view();
-    let threads = |e| Error::environment(format!("Cannot start a thread: {e}"));
+    let view = Arc::new(Shared::new());
+    let answers: Arc<dyn Answers> = view.clone();
+    let sink = Box::new(ViewSink::new(view));
     let feed = Feed::start(source, sink).map_err(threads)?;
     let clock = arguments.clock.map_or(Clock::Machine, Clock::Frozen);
     let server = bound.serve(&answers, &key, clock)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
     let ended = runtime.block_on(until_told(&server, &key, status.as_ref()));
     drop(feed);
     let address = server.address();
@@ -137,6 +145,25 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
         drops.as_deref().unwrap_or("none")
     );
     ended
+}
+
+/// Waits until a file is there. False: a signal came first.
+async fn comes(file: &Path) -> Result<bool> {
+    let unheard =
+        |e: std::io::Error| Error::environment(format!("Signals cannot be listened to: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+    if !file.exists() {
+        tracing::info!("waits for the key '{}': this node is in no cluster yet", file.display());
+    }
+    while !file.exists() {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(false),
+            _ = interrupt.recv() => return Ok(false),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    Ok(true)
 }
 
 /// Every second a look at the key, every ten at what was done, until a signal comes.
@@ -184,38 +211,4 @@ fn status_file(paths: &Paths) -> Option<StatusFile> {
             None
         }
     }
-}
-
-/// Until the view is there.
-fn view() -> (Arc<dyn Answers>, Box<dyn roost_confd::feed::Sink>) {
-    #[derive(Debug)]
-    struct Nothing;
-    impl Answers for Nothing {
-        fn answer(
-            &self,
-            _: &roost_confd::wire::Request<'_>,
-            out: &mut Vec<u8>,
-        ) -> roost_confd::wire::Head {
-            roost_confd::wire::quote(roost_confd::feed::NOT_LOADED, out);
-            roost_confd::wire::Head { status: roost_confd::wire::Status::Error, serial: 0 }
-        }
-        fn generation(&self) -> u64 {
-            0
-        }
-    }
-    impl roost_confd::feed::Sink for Nothing {
-        fn begin(&mut self, _: bool) {}
-        fn put(&mut self, _: roost_proto::published::Space, _: &str, _: &str) -> Result<()> {
-            Ok(())
-        }
-        fn delete(&mut self, _: roost_proto::published::Space, _: &str) -> Result<()> {
-            Ok(())
-        }
-        fn commit(&mut self) -> Result<()> {
-            Ok(())
-        }
-        fn abort(&mut self) {}
-        fn clear(&mut self, _: &str) {}
-    }
-    (Arc::new(Nothing), Box::new(Nothing))
 }

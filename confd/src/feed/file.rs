@@ -2,7 +2,7 @@
 
 use super::Sink;
 use roost_proto::error::{Error, Result};
-use roost_proto::published::Space;
+use roost_proto::published::{Begin, Put, Space};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -35,7 +35,7 @@ pub fn load(path: &Path, sink: &mut dyn Sink) -> Result<u64> {
     let failed = |e: &dyn fmt::Display| Error::environment(e.to_string());
     let file = File::open(path).map_err(|e| failed(&e))?;
     let mut text = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, file));
-    sink.begin(true);
+    sink.begin(Begin { serial: 0, snapshot: true, epoch: None });
     let read = (&mut text).deserialize_map(Top { sink: &mut *sink });
     let serial = read.and_then(|serial| text.end().map(|()| serial)).map_err(|e| failed(&e))?;
     sink.commit()?;
@@ -75,7 +75,8 @@ impl<'de> Visitor<'de> for Top<'_> {
             } else if name == "cluster" {
                 has_cluster = true;
                 let body: Box<RawValue> = entries.next_value()?;
-                self.sink.put(Space::Cluster, "", body.get()).map_err(A::Error::custom)?;
+                let put = Put { space: Space::Cluster, id: String::new(), body };
+                self.sink.put(put).map_err(A::Error::custom)?;
             } else if matches!(name.as_str(), "version" | "ctime" | "mtime" | "serial_no") {
                 rest.insert(name, entries.next_value()?);
             } else {
@@ -86,8 +87,9 @@ impl<'de> Visitor<'de> for Top<'_> {
             return Err(A::Error::custom("it is no configuration: version or cluster is missing"));
         }
         let serial = rest.get("serial_no").and_then(Value::as_u64).unwrap_or(0);
-        let body = Value::Object(rest).to_string();
-        self.sink.put(Space::Top, "", &body).map_err(A::Error::custom)?;
+        let body = serde_json::value::to_raw_value(&rest).map_err(A::Error::custom)?;
+        let put = Put { space: Space::Top, id: String::new(), body };
+        self.sink.put(put).map_err(A::Error::custom)?;
         Ok(serial)
     }
 }
@@ -114,7 +116,8 @@ impl<'de> Visitor<'de> for Objects<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> std::result::Result<(), A::Error> {
         while let Some((id, body)) = entries.next_entry::<String, Box<RawValue>>()? {
-            self.sink.put(self.space, &id, body.get()).map_err(A::Error::custom)?;
+            let put = Put { space: self.space, id, body };
+            self.sink.put(put).map_err(A::Error::custom)?;
         }
         Ok(())
     }

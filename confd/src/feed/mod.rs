@@ -16,15 +16,17 @@
 mod file;
 mod lines;
 mod socket;
+mod taken;
 #[cfg(test)]
 mod tests;
 
 pub use lines::LineReader;
+pub use taken::ViewSink;
 
 use file::Stamp;
 use roost_proto::error::Result;
 use roost_proto::paths::Paths;
-use roost_proto::published::Space;
+use roost_proto::published::{Begin, Delete, Put};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,14 +45,14 @@ pub const NOT_LOADED: &str = "Configuration not yet loaded";
 
 /// Who takes the configuration: all of an update counts from [`Sink::commit`] on, or nothing of it.
 pub trait Sink: Send {
-    /// An update begins. `snapshot`: nothing from before stays; otherwise what is not named stays.
-    fn begin(&mut self, snapshot: bool);
+    /// An update begins. With a snapshot nothing from before stays; otherwise what is not named stays.
+    fn begin(&mut self, begin: Begin);
 
-    /// An object is like this; `body` is JSON. Errors: it makes no sense; the update is aborted.
-    fn put(&mut self, space: Space, id: &str, body: &str) -> Result<()>;
+    /// An object is like this. Errors: it makes no sense; the update is aborted.
+    fn put(&mut self, put: Put) -> Result<()>;
 
     /// An object is gone, if it was there.
-    fn delete(&mut self, space: Space, id: &str) -> Result<()>;
+    fn delete(&mut self, delete: Delete) -> Result<()>;
 
     /// The update counts. Errors: it makes no sense; what was before stays.
     fn commit(&mut self) -> Result<()>;

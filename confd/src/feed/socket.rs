@@ -85,16 +85,15 @@ fn take(
         (Line::Begin(begin), _) => {
             // One without its end is forgotten.
             sink.abort();
-            sink.begin(begin.snapshot);
+            sink.begin(begin);
             *update = Some(begin);
         }
         (_, None) => return Err("something is told outside of an update".into()),
         (Line::Put(put), Some(_)) => {
-            let put = sink.put(put.space, &put.id, put.body.get());
-            put.map_err(|e| e.to_string())?;
+            sink.put(put).map_err(|e| e.to_string())?;
         }
         (Line::Delete(gone), Some(_)) => {
-            sink.delete(gone.space, &gone.id).map_err(|e| e.to_string())?;
+            sink.delete(gone).map_err(|e| e.to_string())?;
         }
         (Line::End(serial), Some(begin)) => {
             *update = None;

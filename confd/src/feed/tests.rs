@@ -1,6 +1,6 @@
 use super::*;
 use roost_proto::error::Error;
-use roost_proto::published::Hello;
+use roost_proto::published::{Hello, Space};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,22 +19,22 @@ struct Kept {
 }
 
 impl Sink for Kept {
-    fn begin(&mut self, snapshot: bool) {
+    fn begin(&mut self, begin: Begin) {
         assert!(self.next.is_none(), "what was before has ended");
-        self.next = Some(if snapshot { BTreeMap::new() } else { self.now.clone() });
+        self.next = Some(if begin.snapshot { BTreeMap::new() } else { self.now.clone() });
     }
 
-    fn put(&mut self, space: Space, id: &str, body: &str) -> Result<()> {
-        let body: Value = serde_json::from_str(body).unwrap();
+    fn put(&mut self, put: Put) -> Result<()> {
+        let body: Value = serde_json::from_str(put.body.get()).unwrap();
         if body == "bad" {
             return Err(Error::wrong_input("it says bad"));
         }
-        self.next.as_mut().expect("an update").insert((space, id.to_owned()), body);
+        self.next.as_mut().expect("an update").insert((put.space, put.id), body);
         Ok(())
     }
 
-    fn delete(&mut self, space: Space, id: &str) -> Result<()> {
-        self.next.as_mut().expect("an update").remove(&(space, id.to_owned()));
+    fn delete(&mut self, gone: Delete) -> Result<()> {
+        self.next.as_mut().expect("an update").remove(&(gone.space, gone.id));
         Ok(())
     }
 

@@ -1,18 +1,18 @@
 //! The view that counts, for everyone who answers, and whoever changes it.
 //!
 //! ```text
-//!   nothing ─ load failed ─► nothing, and why ─ load, snapshot ─► loaded ─ changes, snapshot, load ─► loaded
+//!              ┌──────── clear ─────────┐
+//!              ▼                        │
+//!   nothing, and why ─ snapshot ─► a configuration ─ changes, snapshot ─► the same, with another generation
 //! ```
 //!
-//! Whatever fails later changes nothing: an old answer is better than none.
+//! An update that fails changes nothing: an old answer is better than none.
 
 use super::{Update, View};
 use crate::answers::Answers;
+use crate::feed::NOT_LOADED;
 use crate::wire::{Head, Request, Status, quote};
 use roost_proto::error::{Error, Result};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -39,44 +39,18 @@ impl Default for Shared {
 impl Shared {
     /// Nothing is loaded.
     pub fn new() -> Shared {
-        let state = RwLock::new(State::Nothing("Configuration not yet loaded".into()));
+        let state = RwLock::new(State::Nothing(NOT_LOADED.into()));
         Shared { state, generation: AtomicU64::new(1) }
     }
 
-    /// Loads a `config.data`. Errors: it cannot be read. Then those who ask are told so if nothing
-    /// was loaded before; otherwise what was there stays.
-    pub fn load(&self, path: &Path) -> Result<()> {
-        let read = File::open(path).map_err(|e| e.to_string()).and_then(View::load);
-        self.take(read, &path.display().to_string())
+    /// There is no configuration any more; `why` is what everyone is told.
+    pub fn clear(&self, why: &str) {
+        self.turn_into(State::Nothing(why.to_owned()));
     }
 
-    /// The same from something that can be read and is called `path` in errors.
-    pub fn load_from(&self, from: impl Read, path: &str) -> Result<()> {
-        self.take(View::load(from), path)
-    }
-
-    fn take(&self, read: std::result::Result<View, String>, path: &str) -> Result<()> {
-        match read {
-            Ok(view) => {
-                self.replace(Box::new(view));
-                Ok(())
-            }
-            Err(why) => {
-                let text = format!("Cannot load configuration from {path}: {why}");
-                let error = Error::environment(text.clone());
-                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                if let State::Nothing(told) = &mut *state {
-                    *told = text;
-                    self.generation.fetch_add(1, Ordering::Release);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn replace(&self, view: Box<View>) {
+    fn turn_into(&self, new: State) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *state, State::Loaded(view));
+        let old = std::mem::replace(&mut *state, new);
         self.generation.fetch_add(1, Ordering::Release);
         drop(state);
         // It takes a while, and nobody should wait for it.
@@ -88,7 +62,7 @@ impl Shared {
     pub fn commit(&self, update: Update) -> Result<()> {
         let update = match update.into_view() {
             Ok(view) => {
-                self.replace(view?);
+                self.turn_into(State::Loaded(view?));
                 return Ok(());
             }
             Err(changes) => changes,
@@ -97,9 +71,9 @@ impl Shared {
         let State::Loaded(view) = &mut *state else {
             return Err(Error::environment("There is no configuration yet that could be changed"));
         };
-        let done = view.commit(update);
+        let done = update.apply(view);
         self.generation.fetch_add(1, Ordering::Release);
-        done.map(drop)
+        done
     }
 
     /// Whether there is a configuration.

@@ -61,6 +61,8 @@ impl Machine {
         let mut node = (**self.state.config().nodes.values().next().unwrap()).clone();
         node.uuid = node_id(n);
         node.name = NodeName::new(format!("node{n}.example.com")).unwrap();
+        node.primary_ip = format!("192.0.2.{n}");
+        node.secondary_ip.clone_from(&node.primary_ip);
         node.master_candidate = false;
         node.extra.insert("rack".into(), SECRET.into());
         self.commit(Change::Add(Object::Node(Box::new(node)))).await
