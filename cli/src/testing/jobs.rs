@@ -289,6 +289,9 @@ async fn without_a_cluster() {
     assert_eq!(run_alone("gnt-cluster master-ping").await.code, 1);
     assert_eq!(run_alone("gnt-cluster getmaster").await.code, 1);
     let ran = run_alone("daemon-util status").await;
-    assert_eq!((ran.code, ran.out.as_str()), (1, "noded: stopped\nmasterd: stopped\n"));
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (1, "noded: stopped\nmasterd: stopped\nconfd: stopped\nmond: stopped\n")
+    );
     assert_eq!(run_alone("gnt daemon stop-all").await.code, 0);
 }

@@ -513,7 +513,7 @@ fn check_host(options: &Options) -> Result<()> {
         exec::require(etcd::PROGRAMS)?;
     }
     let needed: &[&str] = if options.init {
-        &["gnt-lab", "gnt", "roost-masterd", "roost-noded"]
+        &["gnt-lab", "gnt", "roost-masterd", "roost-noded", "gnt-confd", "gnt-mond"]
     } else {
         &["gnt-lab"]
     };
@@ -525,7 +525,15 @@ fn check_host(options: &Options) -> Result<()> {
 fn link_programs(programs: &Path, bin: &Path) -> Result<()> {
     let mut links: Vec<(String, &str)> =
         GNT_NAMES.iter().map(|name| ((*name).to_owned(), "gnt")).collect();
-    let own = ["gnt", "roost-masterd", "roost-noded", "roost-confd", "roost-mond", "roost-rapi"];
+    let own = [
+        "gnt",
+        "roost-masterd",
+        "roost-noded",
+        "gnt-confd",
+        "gnt-mond",
+        "mon-collector",
+        "roost-rapi",
+    ];
     links.extend(own.map(|name| (name.to_owned(), name)));
     for (name, program) in links {
         let (target, link) = (programs.join(program), bin.join(name));

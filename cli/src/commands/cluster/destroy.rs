@@ -30,7 +30,9 @@ impl Verb for Destroy {
             ));
         }
         submit::run(cx, roost_proto::opcodes::ClusterDestroy::new(), &How::default()).await?;
-        stop_daemon(cx, Daemon::Masterd).await?;
+        for daemon in [Daemon::Mond, Daemon::Confd, Daemon::Masterd] {
+            stop_daemon(cx, daemon).await?;
+        }
         if cx.paths.data_dir().join("store.json").exists()
             && let Err(why) = super::migrate_store::masterd("destroy-store", &[])
         {
@@ -73,6 +75,8 @@ fn remains(paths: &Paths) -> Vec<PathBuf> {
         paths.key(),
         paths.noded_dir(),
         paths.master_socket(),
+        paths.published_config(),
+        paths.config_feed(),
     ];
     let published = std::fs::read_dir(paths.data_dir()).into_iter().flatten().flatten();
     remains.extend(

@@ -3,7 +3,7 @@
 //! For the day on which all that held the state is gone. masterd's own `import` writes the state;
 //! then the daemons are started and lead.
 
-use crate::commands::daemon::{Daemon, start_daemon, stop_daemon};
+use crate::commands::daemon::{Daemon, start_daemon, start_watchers, stop_daemon};
 use crate::confirm;
 use crate::context::Cx;
 use crate::exec;
@@ -105,6 +105,7 @@ impl Verb for ImportConfig {
         }
         start_daemon(cx, Daemon::Noded).await?;
         start_daemon(cx, Daemon::Masterd).await?;
+        start_watchers(cx).await;
         submit::run(cx, ClusterPostInit::new(), &How::default()).await?;
         cx.say("The cluster is restored. Look at it with 'gnt-cluster verify'.")
     }

@@ -4,7 +4,7 @@
 //! of this node are started. Other nodes join afterwards.
 
 use super::import_config::{import, read};
-use crate::commands::daemon::{Daemon, start_daemon};
+use crate::commands::daemon::{Daemon, start_daemon, start_watchers};
 use crate::confirm;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
@@ -127,6 +127,7 @@ impl Verb for ImportGaneti {
         }
         start_daemon(cx, Daemon::Noded).await?;
         start_daemon(cx, Daemon::Masterd).await?;
+        start_watchers(cx).await;
         submit::run(cx, ClusterPostInit::new(), &How::default()).await?;
         cx.say("The cluster is taken over. What to do next is said above.")
     }

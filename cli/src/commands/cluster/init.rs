@@ -4,7 +4,7 @@
 //! the state, and the daemons are started.
 
 use super::migrate_store::{EtcdOptions, StoreKind};
-use crate::commands::daemon::{Daemon, start_daemon};
+use crate::commands::daemon::{Daemon, start_daemon, start_watchers};
 use crate::context::Cx;
 use crate::exec;
 use crate::failure::{Failure, Outcome};
@@ -347,6 +347,7 @@ impl Verb for Init {
         make(&spec)?;
         start_daemon(cx, Daemon::Noded).await?;
         start_daemon(cx, Daemon::Masterd).await?;
+        start_watchers(cx).await;
         submit::run(cx, ClusterPostInit::new(), &How::default()).await?;
         if state.hv_state.is_some() || state.disk_state.is_some() {
             submit::run(cx, state, &How::default()).await?;

@@ -10,7 +10,7 @@ mod status;
 mod stop;
 mod stop_all;
 
-pub(crate) use process::{Daemon, identity, start_daemon, stop_daemon};
+pub(crate) use process::{Daemon, identity, start_daemon, start_watchers, stop_daemon};
 
 use crate::verb::{Entry, entry};
 

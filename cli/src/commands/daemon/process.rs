@@ -7,7 +7,8 @@ use crate::failure::{Failure, Outcome};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use roost_proto::paths::{Identity, NODED_PORT, Paths};
+use roost_proto::paths::{CONFD_PORT, Identity, MOND_PORT, NODED_PORT, Paths};
+use roost_proto::secrets::SecretFile;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
@@ -28,16 +29,25 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub enum Daemon {
     /// On every node.
     Noded,
-    /// On master candidates.
+    /// On every node: leads, follows or waits.
     Masterd,
+    /// On every node: answers questions about the configuration.
+    Confd,
+    /// On every node: reports on it.
+    Mond,
 }
 
 impl Daemon {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Daemon; 4] = [Daemon::Noded, Daemon::Masterd, Daemon::Confd, Daemon::Mond];
+
     /// Its word, also of its pid and log files.
     pub fn name(self) -> &'static str {
         match self {
             Daemon::Noded => "noded",
             Daemon::Masterd => "masterd",
+            Daemon::Confd => "confd",
+            Daemon::Mond => "mond",
         }
     }
 
@@ -46,7 +56,14 @@ impl Daemon {
         match self {
             Daemon::Noded => "roost-noded",
             Daemon::Masterd => "roost-masterd",
+            Daemon::Confd => "gnt-confd",
+            Daemon::Mond => "gnt-mond",
         }
+    }
+
+    /// Its unit of systemd.
+    fn unit(self) -> String {
+        format!("roost-{self}.service")
     }
 }
 
@@ -59,11 +76,11 @@ impl fmt::Display for Daemon {
 impl FromStr for Daemon {
     type Err = String;
     fn from_str(word: &str) -> Result<Daemon, String> {
-        match word.strip_prefix("ganeti-").unwrap_or(word) {
-            "noded" => Ok(Daemon::Noded),
-            "masterd" => Ok(Daemon::Masterd),
-            _ => Err(format!("'{word}' is no daemon; there are noded, masterd")),
-        }
+        let name = word.strip_prefix("ganeti-").unwrap_or(word);
+        Daemon::ALL.into_iter().find(|daemon| daemon.name() == name).ok_or_else(|| {
+            let all = Daemon::ALL.map(Daemon::name).join(", ");
+            format!("'{word}' is no daemon; there are {all}")
+        })
     }
 }
 
@@ -74,11 +91,11 @@ fn has_unit(cx: &Cx, daemon: Daemon) -> bool {
         && Path::new("/run/systemd/system").is_dir()
         && ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
             .iter()
-            .any(|dir| Path::new(dir).join(format!("{}.service", daemon.program())).exists())
+            .any(|dir| Path::new(dir).join(daemon.unit()).exists())
 }
 
 fn systemctl(verb: &str, daemon: Daemon) -> Outcome {
-    let unit = format!("{}.service", daemon.program());
+    let unit = daemon.unit();
     let status = exec::command("systemctl").args([verb, &unit]).status();
     match status {
         Ok(status) if status.success() => Ok(()),
@@ -128,10 +145,21 @@ pub async fn start_daemon(cx: &Cx, daemon: Daemon) -> Outcome {
     wait_for_answer(cx, daemon, || matches!(child.try_wait(), Ok(None))).await
 }
 
+/// Starts what answers questions and reports. The cluster works without them: what is wrong is said only.
+pub async fn start_watchers(cx: &Cx) {
+    for daemon in [Daemon::Confd, Daemon::Mond] {
+        if let Err(why) = start_daemon(cx, daemon).await {
+            let why = why.text().unwrap_or_default();
+            cx.note(format_args!("Warning: {why}"));
+        }
+    }
+}
+
 async fn wait_for_answer(cx: &Cx, daemon: Daemon, mut alive: impl FnMut() -> bool) -> Outcome {
     let end = Instant::now() + START_LIMIT;
     let log = cx.paths.log_file(daemon.name());
-    while !answers(&cx.paths, daemon).await {
+    // One that has ended answers nothing, even if another program is at its port.
+    while !(answers(&cx.paths, daemon).await && alive()) {
         if !alive() {
             let _ = fs::remove_file(cx.paths.pid_file(daemon.name()));
             return Err(Failure::say(format!(
@@ -161,7 +189,27 @@ async fn answers(paths: &Paths, daemon: Daemon) -> bool {
             let address = SocketAddr::new(address, NODED_PORT);
             tokio::net::TcpStream::connect(address).await.is_ok()
         }
+        // Before the node has a key it cannot answer anybody.
+        Daemon::Confd => {
+            !paths.secret(SecretFile::ConfdHmacKey).exists() || bound("udp", CONFD_PORT)
+        }
+        Daemon::Mond => bound("tcp", MOND_PORT),
     }
+}
+
+/// Whether somebody on this machine listens at a port, at whatever address.
+fn bound(protocol: &str, port: u16) -> bool {
+    // Of TCP's sockets only those that listen.
+    let state = if protocol == "tcp" { "0A" } else { "07" };
+    let wanted = format!(":{port:04X}");
+    ["", "6"].iter().any(|family| {
+        let table = fs::read_to_string(format!("/proc/net/{protocol}{family}")).unwrap_or_default();
+        table.lines().skip(1).any(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let is_at = fields.next().is_some_and(|local| local.ends_with(&wanted));
+            is_at && fields.nth(1) == Some(state)
+        })
+    })
 }
 
 /// Who this machine is in its cluster, if it is in one.
@@ -220,4 +268,32 @@ fn send(daemon: Daemon, pid: Pid, signal: Signal) -> Outcome {
 fn is_zombie(pid: Pid) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemons_have_ganetis_names() {
+        for daemon in Daemon::ALL {
+            assert_eq!(daemon.name().parse(), Ok(daemon));
+            assert_eq!(format!("ganeti-{daemon}").parse(), Ok(daemon));
+        }
+        let error = "luxid".parse::<Daemon>().unwrap_err();
+        assert_eq!(error, "'luxid' is no daemon; there are noded, masterd, confd, mond");
+    }
+
+    #[test]
+    fn who_listens_is_seen() {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = udp.local_addr().unwrap().port();
+        assert!(bound("udp", port));
+        drop(udp);
+        assert!(!bound("udp", port));
+        let tcp = std::net::TcpListener::bind("[::1]:0");
+        // Where there is no IPv6, the other family shows it as well.
+        let tcp = tcp.or_else(|_| std::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        assert!(bound("tcp", tcp.local_addr().unwrap().port()));
+    }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 /// `start`.
 #[derive(Args, Debug)]
 pub struct Start {
-    /// noded or masterd
+    /// noded, masterd, confd or mond
     #[arg(value_name = "DAEMON")]
     daemon: Daemon,
 }
@@ -26,7 +26,7 @@ impl Verb for Start {
 /// `check-and-start`: the same, since starting what runs does nothing.
 #[derive(Args, Debug)]
 pub struct CheckAndStart {
-    /// noded or masterd
+    /// noded, masterd, confd or mond
     #[arg(value_name = "DAEMON")]
     daemon: Daemon,
 }
@@ -43,7 +43,7 @@ impl Verb for CheckAndStart {
 /// `restart`.
 #[derive(Args, Debug)]
 pub struct Restart {
-    /// noded or masterd
+    /// noded, masterd, confd or mond
     #[arg(value_name = "DAEMON")]
     daemon: Daemon,
 }

@@ -1,6 +1,6 @@
 //! `daemon-util start-all`.
 
-use super::{Daemon, start_daemon};
+use super::{Daemon, start_daemon, start_watchers};
 use crate::context::Cx;
 use crate::failure::Outcome;
 use crate::verb::Verb;
@@ -17,6 +17,9 @@ impl Verb for StartAll {
     async fn run(self, cx: &Cx) -> Outcome {
         start_daemon(cx, Daemon::Noded).await?;
         // Without a copy of the state it waits for one: any node may become a master candidate.
-        start_daemon(cx, Daemon::Masterd).await
+        start_daemon(cx, Daemon::Masterd).await?;
+        // They answer as well as they can, and need neither of those.
+        start_watchers(cx).await;
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 /// `status`.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// noded or masterd; without it both
+    /// noded, masterd, confd or mond; without it all of them
     #[arg(value_name = "DAEMON")]
     daemon: Option<Daemon>,
 }
@@ -23,7 +23,7 @@ impl Verb for Status {
     async fn run(self, cx: &Cx) -> Outcome {
         let daemons = match self.daemon {
             Some(daemon) => vec![daemon],
-            None => vec![Daemon::Noded, Daemon::Masterd],
+            None => Daemon::ALL.to_vec(),
         };
         let mut all = true;
         for daemon in daemons {

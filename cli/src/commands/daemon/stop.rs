@@ -9,7 +9,7 @@ use clap::Args;
 /// `stop`.
 #[derive(Args, Debug)]
 pub struct Stop {
-    /// noded or masterd
+    /// noded, masterd, confd or mond
     #[arg(value_name = "DAEMON")]
     daemon: Daemon,
 }

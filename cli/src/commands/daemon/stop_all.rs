@@ -15,7 +15,9 @@ impl Verb for StopAll {
     const ABOUT: &'static str = "Stops all daemons on this machine";
 
     async fn run(self, cx: &Cx) -> Outcome {
-        stop_daemon(cx, Daemon::Masterd).await?;
-        stop_daemon(cx, Daemon::Noded).await
+        for daemon in Daemon::ALL.into_iter().rev() {
+            stop_daemon(cx, daemon).await?;
+        }
+        Ok(())
     }
 }
