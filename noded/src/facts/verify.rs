@@ -45,6 +45,7 @@ pub async fn verify(
     problems.extend(unlisted.into_iter().map(|(kind, e)| (kind.to_string(), e.message)));
     let node = node(host, &guests).await;
     let volumes = block::lvm::volumes(false).await.ok();
+    let physical = block::lvm::grouped().await;
     let mut devices = block::lvm::problems().await;
     let (mirrors, problems_of_drbd) = block::drbd::verify(&host.paths).await;
     devices.extend(problems_of_drbd);
@@ -68,6 +69,7 @@ pub async fn verify(
             os: os::list(&paths),
             files: files(&paths),
             volumes,
+            physical,
             mirrors,
             devices,
         })

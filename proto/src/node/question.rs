@@ -273,6 +273,9 @@ pub struct VerifyReport {
     /// All logical volumes; nothing where there is no LVM.
     #[serde(default)]
     pub volumes: Option<Vec<VolumeReport>>,
+    /// Physical volumes that are in a volume group and there: group, name, MiB.
+    #[serde(default)]
+    pub physical: Vec<(String, String, u64)>,
     /// Mirrors that are set up; nothing where there is no DRBD.
     #[serde(default)]
     pub mirrors: Option<Vec<MirrorReport>>,

@@ -131,6 +131,18 @@ fn instances_on_volumes() {
 
     sh(&lab, "gnt-instance remove -f web.example.com");
     assert_eq!(volumes(&lab), Vec::<String>::new());
+
+    // With exclusive storage all physical volumes should be alike.
+    sh(&lab, "truncate -s 300M /var/tmp/small && losetup /dev/loop7 /var/tmp/small");
+    sh(&lab, "vgextend -qq -y xenvg /dev/loop7");
+    let verify = || try_sh(&lab, "gnt-cluster verify --error-codes").1;
+    assert!(!verify().contains("EGROUPDIFFERENTPVSIZE"), "{}", verify());
+    sh(&lab, "gnt-cluster modify --node-parameters exclusive_storage=true");
+    let said = verify();
+    assert!(said.contains("ERROR:EGROUPDIFFERENTPVSIZE:group:default:"), "{said}");
+    assert!(said.contains("'/dev/loop7' on node node1.lab has 296 MiB"), "{said}");
+    sh(&lab, "vgreduce -qq -y xenvg /dev/loop7");
+    assert!(!verify().contains("EGROUPDIFFERENTPVSIZE"), "{}", verify());
 }
 
 #[test]

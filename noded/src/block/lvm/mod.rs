@@ -28,6 +28,6 @@ mod verify;
 mod volume;
 
 pub use inventory::{Figures, lvm};
-pub use storage::{groups, modify, physical_volumes, repair, space, volumes};
+pub use storage::{grouped, groups, modify, physical_volumes, repair, space, volumes};
 pub use verify::problems;
 pub use volume::Volume;

@@ -2,7 +2,7 @@
 
 use super::inventory::{Lvm, lvm};
 use super::marks;
-use super::report::{Logical, Physical, Sort};
+use super::report::{Group, Logical, Physical, Sort};
 use super::volume::{MIB, Volume, check_name};
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{StorageUnit, VolumeReport};
@@ -40,6 +40,24 @@ pub async fn physical_volumes(names: &[String]) -> Result<Vec<StorageUnit>> {
         allocatable: pv.is_usable(),
     });
     Ok(units.collect())
+}
+
+/// Physical volumes that are in a volume group and there, nothing where there is no LVM: group, name,
+/// MiB.
+pub async fn grouped() -> Vec<(String, String, u64)> {
+    if !lvm().is_there() {
+        return vec![];
+    }
+    match lvm().now().await {
+        Ok(seen) => seen.groups.values().flat_map(parts).collect(),
+        // Told of by `problems`.
+        Err(_) => vec![],
+    }
+}
+
+fn parts(group: &Group) -> impl Iterator<Item = (String, String, u64)> + '_ {
+    let there = group.physical.iter().filter(|pv| !pv.missing);
+    there.map(|pv| (group.name.clone(), pv.name.clone(), pv.size / MIB))
 }
 
 async fn known_physical(lvm: &Lvm) -> Result<Vec<Physical>> {
@@ -168,4 +186,18 @@ pub async fn repair(name: &str) -> Result<Vec<String>> {
         said.push(format!("Volume '{}' {fate}", volume.full_name()));
     }
     Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report;
+    use super::*;
+
+    #[test]
+    fn physical_volumes_that_are_there() {
+        let pvs = include_bytes!("fixtures/pvs-lost-pv.json");
+        let (groups, _) = report::physical(pvs).expect("readable");
+        let found: Vec<_> = parts(&groups["xenvg"]).map(|(group, name, _)| (group, name)).collect();
+        assert_eq!(found, [("xenvg".to_owned(), "/dev/ubdb".to_owned())]);
+    }
 }

@@ -12,7 +12,9 @@ use roost_proto::choices::DiskTemplate;
 use roost_proto::ids::{DiskId, NodeId};
 use roost_proto::node::{BlockState, BlockStatus, SyncStatus, VerifyReport, VolumeReport};
 use roost_proto::objects::{Disk, Instance, Node};
+use roost_proto::params::fill;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Tags of volumes that this cluster made begin so.
 const OUR_TAG: &str = "roost-disk+";
@@ -208,6 +210,34 @@ pub fn orphan_volumes(scene: &Scene<'_>, findings: &mut Findings<'_>) {
             let text = format!("volume {full} ({} MiB) is unknown", volume.size);
             findings.warn(findings::ENODEORPHANLV, &node.name, text);
         }
+    }
+}
+
+/// With exclusive storage a spindle is a physical volume, and how much it holds should not depend on
+/// which one a disk gets. Within 2 % they count as equal.
+pub fn spindles_are_alike(scene: &Scene<'_>, findings: &mut Findings<'_>) {
+    let cluster = &scene.config.cluster;
+    let Some(vg) = &cluster.volume_group_name else { return };
+    let exclusive =
+        |node: &&&Arc<Node>| fill::ndparams(cluster, scene.group, node).exclusive_storage;
+    let mut all: Vec<(u64, &str, &Node)> = Vec::new();
+    for node in scene.members.iter().filter(exclusive) {
+        let Some(Ok(report)) = scene.reports.get(&node.uuid) else { continue };
+        let ours = report.physical.iter().filter(|(group, ..)| group == vg);
+        all.extend(ours.map(|(_, name, size)| (*size, name.as_str(), &***node)));
+    }
+    let smallest = all.iter().min_by_key(|(size, ..)| *size);
+    let largest = all.iter().max_by_key(|(size, ..)| *size);
+    let (Some((least, small, here)), Some((most, large, there))) = (smallest, largest) else {
+        return;
+    };
+    if least * 101 < most * 99 {
+        let text = format!(
+            "physical volumes of volume group '{vg}' differ too much in size for exclusive \
+             storage: '{small}' on node {} has {least} MiB, '{large}' on node {} has {most} MiB",
+            here.name, there.name
+        );
+        findings.error(findings::EGROUPDIFFERENTPVSIZE, scene.group.name.as_str(), text);
     }
 }
 

@@ -116,6 +116,38 @@ fn minors_that_are_not_as_recorded() {
 }
 
 #[test]
+fn spindles_that_differ() {
+    let mut site = site();
+    let of = |name: &str, mib| ("xenvg".to_owned(), name.to_owned(), mib);
+    let mut with = |two| {
+        healthy(&mut site, |node, report| {
+            report.physical = match node {
+                "node1" => vec![of("/dev/sda", 1000), ("other".into(), "/dev/sdz".into(), 1)],
+                _ => vec![of("/dev/sdb", 1015), of("/dev/sdc", two)],
+            };
+        });
+        let shared = errors(&site, op());
+        site.cluster(|c| {
+            c.ndparams.insert("exclusive_storage".into(), true.into());
+        });
+        let exclusive = errors(&site, op());
+        site.cluster(|c| {
+            c.ndparams.remove("exclusive_storage");
+        });
+        let ours = |line: &String| line.contains("EGROUPDIFFERENTPVSIZE");
+        assert!(!shared.iter().any(ours), "it does not matter there: {shared:?}");
+        exclusive.into_iter().filter(ours).collect::<Vec<_>>()
+    };
+    assert_eq!(with(1010), [] as [&str; 0], "they are alike");
+    assert_eq!(
+        with(1500),
+        ["  - ERROR:EGROUPDIFFERENTPVSIZE:group:default:physical volumes of volume group 'xenvg' \
+          differ too much in size for exclusive storage: '/dev/sda' on node node1 has 1000 MiB, \
+          '/dev/sdc' on node node2 has 1500 MiB"]
+    );
+}
+
+#[test]
 fn lvm_and_drbd_themselves() {
     let mut site = site();
     healthy(&mut site, |node, report| {

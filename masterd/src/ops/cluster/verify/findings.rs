@@ -31,6 +31,8 @@ codes! {
     ECLUSTERDANGLINGNODES: "node";
     /// An instance is on no node.
     ECLUSTERDANGLINGINST: "node";
+    /// Spindles are not alike, where each is a disk's alone.
+    EGROUPDIFFERENTPVSIZE: "group";
     /// It shall run, but its node is offline.
     EINSTANCEBADNODE: "instance";
     /// It shall run and does not.
@@ -89,7 +91,6 @@ codes! {
 const NEVER: &[&str] = &[
     "ECLUSTERFILECHECK",
     "EEXTAGS",
-    "EGROUPDIFFERENTPVSIZE",
     "EINSTANCELAYOUT",
     "EINSTANCEMISSINGCFGPARAMETER",
     "EINSTANCEUNSUITABLENODE",

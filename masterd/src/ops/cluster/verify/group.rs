@@ -135,6 +135,7 @@ fn look(
     instances::status(cx, scene, findings);
     findings.heading("Verifying orphan volumes");
     disks::orphan_volumes(scene, findings);
+    disks::spindles_are_alike(scene, findings);
     nodes::orphan_files(scene, findings);
     if !op.skip_checks.contains(&VerifyCheck::NPlusOneMem) {
         findings.heading("Verifying N+1 Memory redundancy");
