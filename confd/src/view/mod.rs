@@ -2,11 +2,11 @@
 //! disks included.
 //!
 //! ```text
-//!   config.data ─► View::load ──────────────┐          ┌─ Pool, Arena   objects, packed
-//!                                           ├─► View ──┼─ Table         rows by UUID, of each kind
-//!   feed ─► Update ─ put, delete ─► commit ─┘          ├─ Names, Links  indexes
-//!                                                      └─ Summary       what is the same for all who ask
-//!   Shared: the View that counts, or why there is none yet
+//!   feed ═► Update ─ put, delete ─► commit ─► View ──┬─ Pool, Arena   objects, packed
+//!                                                    ├─ Table         rows by UUID, of each kind
+//!                                                    ├─ Names, Links  indexes
+//!                                                    └─ Summary       what is the same for all who ask
+//!   Shared: the View that counts, or why there is none
 //! ```
 //!
 //! An object is read once, when it comes; what is wrong with it is said then, and nothing has changed. Source of what
@@ -18,7 +18,6 @@ mod change;
 mod facts;
 mod id;
 mod links;
-mod load;
 mod lookup;
 mod pack;
 mod pointer;
@@ -26,6 +25,8 @@ mod pool;
 mod shared;
 mod summary;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 mod update;
 

@@ -47,8 +47,8 @@ impl Update {
 
     /// An object is now like this. Errors: it cannot be read, and the update is refused.
     pub fn put(&mut self, put: &Put) -> Result<()> {
-        let done =
-            read_id(put.space, &put.id).and_then(|id| self.take(put.space, id, put.body.get()));
+        let id = read_id(put.space, &put.id);
+        let done = id.and_then(|id| self.take(put.space, id, put.body.get()));
         self.refuse(done)
     }
 
@@ -79,57 +79,69 @@ impl Update {
 
     fn refuse(&mut self, done: std::result::Result<(), String>) -> Result<()> {
         done.map_err(|why| {
-            let error = refusal(why);
+            let error = Error::environment(why);
             self.refused.get_or_insert(error).clone()
         })
     }
 }
 
-fn refusal(why: String) -> Error {
-    Error::environment(format!("The published configuration is not taken over: {why}"))
-}
-
 impl View {
-    /// Makes all changes of an update, or none. Gives back what is not needed any more: dropping it
-    /// takes time. Errors: something in it could not be read, or a snapshot is not whole.
-    pub fn commit(&mut self, update: Update) -> Result<Option<Box<View>>> {
-        if let Some(error) = update.refused {
-            return Err(error);
-        }
-        match update.kind {
-            Kind::Snapshot(mut view) => {
-                view.complete().map_err(refusal)?;
-                std::mem::swap(self, &mut view);
-                Ok(Some(view))
-            }
-            Kind::Changes { pool, changes } => {
-                let mut json = vec![];
-                for change in &changes {
-                    let Some(stored) = &change.stored else {
-                        self.delete(change.space, change.id);
-                        continue;
-                    };
-                    json.clear();
-                    Packed::new(&pool, change.id, stored).write(&mut json);
-                    // All were read before: what cannot be read now is our own defect.
-                    let text = std::str::from_utf8(&json).unwrap_or_default();
-                    self.put(change.space, change.id, text).map_err(Error::internal)?;
-                }
-                self.tidy();
-                self.summarize();
-                Ok(None)
+    /// All objects of a whole configuration are there. Errors: there are not.
+    fn complete(&mut self) -> std::result::Result<(), String> {
+        for (is, what) in [(&self.top, "top level"), (&self.cluster, "cluster")] {
+            if is.is_empty() {
+                return Err(format!("The configuration has no {what}"));
             }
         }
+        self.shrink();
+        self.summarize();
+        Ok(())
+    }
+
+    /// Makes changes that were all read before.
+    fn change(&mut self, pool: &Pool, changes: &[Change]) -> std::result::Result<(), String> {
+        let mut json = vec![];
+        for change in changes {
+            let Some(stored) = &change.stored else {
+                self.delete(change.space, change.id);
+                continue;
+            };
+            json.clear();
+            Packed::new(pool, change.id, stored).write(&mut json);
+            let text = std::str::from_utf8(&json).map_err(|e| e.to_string())?;
+            self.put(change.space, change.id, text)?;
+        }
+        self.tidy();
+        self.summarize();
+        Ok(())
     }
 }
 
 impl Update {
-    /// The whole configuration it brings, if it is a snapshot.
+    /// What counts from now on, if it is a whole configuration; otherwise the changes, for
+    /// [`Update::apply`].
     pub(super) fn into_view(self) -> std::result::Result<Result<Box<View>>, Update> {
         match (self.kind, self.refused) {
             (Kind::Snapshot(_), Some(error)) => Ok(Err(error)),
-            (Kind::Snapshot(mut view), None) => Ok(view.complete().map_err(refusal).map(|()| view)),
+            (Kind::Snapshot(mut view), None) => {
+                Ok(view.complete().map_err(Error::environment).map(|()| view))
+            }
             (kind, refused) => Err(Update { kind, refused }),
+        }
+    }
+
+    /// Makes all its changes, or none. Errors: something in it could not be read.
+    pub(super) fn apply(self, view: &mut View) -> Result<()> {
+        match (self.kind, self.refused) {
+            (_, Some(error)) => Err(error),
+            (Kind::Snapshot(new), None) => {
+                *view = *new;
+                Ok(())
+            }
+            // What cannot be read now but could before is our own defect.
+            (Kind::Changes { pool, changes }, None) => {
+                view.change(&pool, &changes).map_err(Error::internal)
+            }
         }
     }
 }
