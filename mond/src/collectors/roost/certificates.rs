@@ -12,7 +12,7 @@
 //! the master renews what it made itself when a third of its life is left, so long before; 2 unreadable. For
 //! certificates with short lives these are a tenth and a third of their life, if that is less.
 //!
-//! Metrics: `ganeti_certificate_not_after_seconds{file}`, `ganeti_certificate_status{file}`.
+//! Metrics: `roost_certificate_not_after_seconds{file}`, `roost_certificate_status{file}`.
 
 use crate::certificates::Certificate;
 use crate::clock;
@@ -157,12 +157,12 @@ fn metrics(report: &Report) -> Metrics {
         let labels = [("file", one.file.as_str())];
         if let Some(ends) = one.not_after {
             let help = "When a certificate ends, since 1970";
-            metrics.gauge("ganeti_certificate_not_after_seconds", help, &labels, ends as f64);
+            metrics.gauge("roost_certificate_not_after_seconds", help, &labels, ends as f64);
         }
         let help =
             "How a certificate is: 0 well, 1 to be renewed, 2 unreadable, 4 about to end or ended";
         let code = f64::from(one.status.code as u8);
-        metrics.gauge("ganeti_certificate_status", help, &labels, code);
+        metrics.gauge("roost_certificate_status", help, &labels, code);
     }
     metrics
 }

@@ -20,7 +20,7 @@
 //! Status: 4 it should run and does not, it is stopped by a signal, does not answer, or has been started three times
 //! within ten minutes; 1 it was started less than half a minute ago and does not answer yet.
 //!
-//! Metrics, all with `{daemon}`: `ganeti_daemon_expected`, `…_up`, `…_answers`, `…_start_time_seconds`,
+//! Metrics, all with `{daemon}`: `roost_daemon_expected`, `…_up`, `…_answers`, `…_start_time_seconds`,
 //! `…_resident_bytes`, `…_cpu_seconds_total`, `…_threads`, `…_open_files`, `…_restarts_total`.
 
 use super::libvirt::Source;
@@ -432,20 +432,20 @@ fn metrics(daemons: &[Daemon]) -> Metrics {
         let labels = [("daemon", one.name)];
         for (name, help, value) in [
             (
-                "ganeti_daemon_expected",
+                "roost_daemon_expected",
                 "Whether a daemon should run on this node",
                 Some(flag(one.expected)),
             ),
-            ("ganeti_daemon_up", "Whether a daemon runs", Some(flag(one.running))),
-            ("ganeti_daemon_answers", "Whether a daemon answers", one.answers.map(flag)),
-            ("ganeti_daemon_start_time_seconds", "When it was started, since 1970", one.since),
+            ("roost_daemon_up", "Whether a daemon runs", Some(flag(one.running))),
+            ("roost_daemon_answers", "Whether a daemon answers", one.answers.map(flag)),
+            ("roost_daemon_start_time_seconds", "When it was started, since 1970", one.since),
             (
-                "ganeti_daemon_resident_bytes",
+                "roost_daemon_resident_bytes",
                 "Memory that it holds",
                 one.resident.map(|bytes| bytes as f64),
             ),
-            ("ganeti_daemon_threads", "Its threads", one.threads.map(|n| n as f64)),
-            ("ganeti_daemon_open_files", "Files it has open", one.open_files.map(|n| n as f64)),
+            ("roost_daemon_threads", "Its threads", one.threads.map(|n| n as f64)),
+            ("roost_daemon_open_files", "Files it has open", one.open_files.map(|n| n as f64)),
         ] {
             if let Some(value) = value {
                 metrics.gauge(name, help, &labels, value);
@@ -453,10 +453,10 @@ fn metrics(daemons: &[Daemon]) -> Metrics {
         }
         if let Some(seconds) = one.cpu_seconds {
             let help = "Processor time that it has used";
-            metrics.counter("ganeti_daemon_cpu_seconds", help, &labels, seconds);
+            metrics.counter("roost_daemon_cpu_seconds", help, &labels, seconds);
         }
         let help = "How often it was seen to be another process than before";
-        metrics.counter("ganeti_daemon_restarts", help, &labels, one.restarts as f64);
+        metrics.counter("roost_daemon_restarts", help, &labels, one.restarts as f64);
     }
     metrics
 }
@@ -571,7 +571,7 @@ mod tests {
         let all = [noded, masterd];
         assert!(merged(&all).message.starts_with("\nmasterd: It does not run"));
         let families = metrics(&all).families;
-        let up = families.iter().find(|family| family.name == "ganeti_daemon_up").unwrap();
+        let up = families.iter().find(|family| family.name == "roost_daemon_up").unwrap();
         let values: Vec<f64> = up.samples.iter().map(|sample| sample.value).collect();
         assert_eq!(values, [1.0, 0.0]);
     }

@@ -18,9 +18,9 @@
 //!
 //! Status: 4 libvirt does not answer, or the processors could run KVM but it is not loaded; else 0.
 //!
-//! Metrics: `ganeti_hypervisor_up{hypervisor}`, `…_guests`, `…_vcpus`, `…_memory_bytes`, `…_memory_maximum_bytes`,
-//! `…_emulated_guests`, `ganeti_hypervisor_info{…}`; `ganeti_node_cpus`, `ganeti_node_huge_pages{size}`,
-//! `…_huge_pages_free{size}`, `ganeti_node_ksm_pages_sharing`.
+//! Metrics: `roost_hypervisor_up{hypervisor}`, `…_guests`, `…_vcpus`, `…_memory_bytes`, `…_memory_maximum_bytes`,
+//! `…_emulated_guests`, `roost_hypervisor_info{…}`; `roost_node_cpus`, `roost_node_huge_pages{size}`,
+//! `…_huge_pages_free{size}`, `roost_node_ksm_pages_sharing`.
 
 use super::libvirt::{Driver, Look, Source, State};
 use super::proc;
@@ -357,32 +357,32 @@ fn metrics(report: &Report) -> Metrics {
         let known = one.reachable.then_some(());
         for (name, help, value) in [
             (
-                "ganeti_hypervisor_up",
+                "roost_hypervisor_up",
                 "Whether a hypervisor answers",
                 Some(f64::from(u8::from(one.reachable))),
             ),
             (
-                "ganeti_hypervisor_guests",
+                "roost_hypervisor_guests",
                 "Guests that have a process",
                 known.map(|()| one.guests as f64),
             ),
             (
-                "ganeti_hypervisor_vcpus",
+                "roost_hypervisor_vcpus",
                 "Virtual processors of all guests",
                 one.vcpus.map(|n| n as f64),
             ),
             (
-                "ganeti_hypervisor_memory_bytes",
+                "roost_hypervisor_memory_bytes",
                 "Memory that guests have at the moment",
                 known.map(|()| one.memory as f64),
             ),
             (
-                "ganeti_hypervisor_memory_maximum_bytes",
+                "roost_hypervisor_memory_maximum_bytes",
                 "Memory that guests can have at most",
                 known.map(|()| one.memory_maximum as f64),
             ),
             (
-                "ganeti_hypervisor_emulated_guests",
+                "roost_hypervisor_emulated_guests",
                 "Guests that run without help of the processors",
                 known.map(|()| one.emulated as f64),
             ),
@@ -397,22 +397,22 @@ fn metrics(report: &Report) -> Metrics {
             ("libvirt", libvirt.unwrap_or_default()),
             ("emulator", emulator.unwrap_or_default()),
         ];
-        metrics.gauge("ganeti_hypervisor_info", "Versions of a hypervisor", &labels, 1.0);
+        metrics.gauge("roost_hypervisor_info", "Versions of a hypervisor", &labels, 1.0);
     }
     if let Some(cpus) = report.node.cpus {
-        metrics.gauge("ganeti_node_cpus", "Processors of the node", &[], cpus as f64);
+        metrics.gauge("roost_node_cpus", "Processors of the node", &[], cpus as f64);
     }
     for pages in &report.node.huge_pages {
         let size = pages.size.to_string();
         let labels = [("size", size.as_str())];
         let total = pages.total as f64;
-        metrics.gauge("ganeti_node_huge_pages", "Huge pages of a size in bytes", &labels, total);
+        metrics.gauge("roost_node_huge_pages", "Huge pages of a size in bytes", &labels, total);
         let free = pages.free as f64;
-        metrics.gauge("ganeti_node_huge_pages_free", "Those that are free", &labels, free);
+        metrics.gauge("roost_node_huge_pages_free", "Those that are free", &labels, free);
     }
     if let Some(ksm) = report.node.ksm {
         let help = "Pages of memory that are saved by being shared";
-        metrics.gauge("ganeti_node_ksm_pages_sharing", help, &[], ksm.pages_sharing as f64);
+        metrics.gauge("roost_node_ksm_pages_sharing", help, &[], ksm.pages_sharing as f64);
     }
     metrics
 }
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!((one.memory, one.emulated, one.accelerated), (2 * (128 << 20), 2, 0));
         let report = Report { status: Health::ok(), hypervisors: vec![one], node };
         let names: Vec<&str> = metrics(&report).families.iter().map(|f| f.name).collect();
-        assert!(names.contains(&"ganeti_hypervisor_vcpus"), "{names:?}");
+        assert!(names.contains(&"roost_hypervisor_vcpus"), "{names:?}");
     }
 
     #[test]

@@ -15,8 +15,8 @@
 //!
 //! A guest is `hung` if its process is stopped by a signal; if QEMU has not answered for a minute; or if it did not
 //! answer in two looks, and used no processor between them. Processor time alone says nothing: an idle guest uses
-//! next to none. Metrics: `ganeti_instance_up`, `ganeti_instance_status`, `ganeti_instance_start_time_seconds`,
-//! `ganeti_instance_cpu_seconds_total`.
+//! next to none. Metrics: `roost_instance_up`, `roost_instance_status`, `roost_instance_start_time_seconds`,
+//! `roost_instance_cpu_seconds_total`.
 
 use super::libvirt::{Domain, Driver, Look, Source, State, reason};
 use super::proc::{self, Stat};
@@ -464,13 +464,13 @@ fn metrics(driver: Driver, instances: &[Instance], found: &HashMap<&str, Found<'
         let labels = [("instance_name", one.name.as_str()), ("hypervisor", driver.hypervisor())];
         let up = matches!(one.actual_state, "running" | "blocked");
         metrics.gauge(
-            "ganeti_instance_up",
+            "roost_instance_up",
             "Whether the guest of an instance runs on this node",
             &labels,
             f64::from(u8::from(up)),
         );
         metrics.gauge(
-            "ganeti_instance_status",
+            "roost_instance_status",
             "How an instance is: 0 as it should be, 1 being mended, 2 unknown, 4 wrong",
             &labels,
             f64::from(one.status.code as u8),
@@ -478,7 +478,7 @@ fn metrics(driver: Driver, instances: &[Instance], found: &HashMap<&str, Found<'
         let Some(found) = found.get(one.name.as_str()) else { continue };
         if let Some(process) = &found.process {
             metrics.gauge(
-                "ganeti_instance_start_time_seconds",
+                "roost_instance_start_time_seconds",
                 "When the process of a guest was started, since 1970",
                 &labels,
                 (now - process.age.as_secs_f64()).round(),
@@ -486,7 +486,7 @@ fn metrics(driver: Driver, instances: &[Instance], found: &HashMap<&str, Found<'
         }
         if let Some(time) = found.domain.cpu_time {
             metrics.counter(
-                "ganeti_instance_cpu_seconds",
+                "roost_instance_cpu_seconds",
                 "Processor time that a guest has used",
                 &labels,
                 time as f64 / 1e9,

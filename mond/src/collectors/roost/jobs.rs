@@ -13,8 +13,8 @@
 //! or something could not be undone (`debris`); 2 if masterd says nothing; else 0. A drained queue is somebody's
 //! wish, and jobs that fail are the business of who submitted them: both are only told.
 //!
-//! Metrics: `ganeti_jobs{status}`, `ganeti_jobs_oldest_seconds{status}`, `ganeti_jobs_errors_last_hour`,
-//! `ganeti_jobs_drained`, `ganeti_jobs_debris`, `ganeti_jobs_submitted_total`, `ganeti_masterd_leads`.
+//! Metrics: `roost_jobs{status}`, `roost_jobs_oldest_seconds{status}`, `roost_jobs_errors_last_hour`,
+//! `roost_jobs_drained`, `roost_jobs_debris`, `roost_jobs_submitted_total`, `roost_masterd_leads`.
 
 use super::masterd::{self, Masterd};
 use super::proc::about;
@@ -177,13 +177,13 @@ fn debris(jobs: &JobsStatus) -> Option<Health> {
 fn metrics(report: &Report) -> Metrics {
     let mut metrics = Metrics::default();
     metrics.gauge(
-        "ganeti_masterd_leads",
+        "roost_masterd_leads",
         "Whether masterd leads on this node",
         &[],
         f64::from(u8::from(report.role == "leads")),
     );
     for (status, count) in report.counts.iter().flatten() {
-        metrics.gauge("ganeti_jobs", HELP, &[("status", status)], *count as f64);
+        metrics.gauge("roost_jobs", HELP, &[("status", status)], *count as f64);
     }
     for (status, age) in [
         ("queued", report.oldest_queued),
@@ -192,7 +192,7 @@ fn metrics(report: &Report) -> Metrics {
     ] {
         if report.counts.is_some() {
             metrics.gauge(
-                "ganeti_jobs_oldest_seconds",
+                "roost_jobs_oldest_seconds",
                 "Age of the oldest job of a status; 0 if there is none",
                 &[("status", status)],
                 age.unwrap_or(0.0),
@@ -201,19 +201,19 @@ fn metrics(report: &Report) -> Metrics {
     }
     for (name, help, value) in [
         (
-            "ganeti_jobs_errors_last_hour",
+            "roost_jobs_errors_last_hour",
             "Jobs that failed during the last hour",
             report.errors_last_hour,
         ),
-        ("ganeti_jobs_drained", "Whether the queue takes no jobs", report.drained.map(u64::from)),
-        ("ganeti_jobs_debris", "What could not be undone", report.debris),
+        ("roost_jobs_drained", "Whether the queue takes no jobs", report.drained.map(u64::from)),
+        ("roost_jobs_debris", "What could not be undone", report.debris),
     ] {
         if let Some(value) = value {
             metrics.gauge(name, help, &[], value as f64);
         }
     }
     if let Some(last) = report.last {
-        metrics.counter("ganeti_jobs_submitted", "Jobs ever submitted", &[], last as f64);
+        metrics.counter("roost_jobs_submitted", "Jobs ever submitted", &[], last as f64);
     }
     metrics
 }
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(report.counts.as_ref().unwrap()["error"], 0, "all have a number");
         let text = serde_json::to_string(&report).unwrap();
         assert!(text.starts_with(r#"{"status":{"code":0,"message":""},"role":"leads""#), "{text}");
-        assert!(metrics(&report).families.iter().any(|f| f.name == "ganeti_jobs_submitted"));
+        assert!(metrics(&report).families.iter().any(|f| f.name == "roost_jobs_submitted"));
     }
 
     #[test]

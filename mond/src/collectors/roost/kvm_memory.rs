@@ -15,8 +15,8 @@
 //! system speaks, through its balloon driver: null if it has none, and as old as its last word. A process that
 //! cannot be found has nulls.
 //!
-//! Metrics: `ganeti_kvm_memory_resident_bytes`, `…_swapped_bytes`, `…_huge_bytes`, `…_overhead_bytes`,
-//! `ganeti_kvm_balloon_current_bytes`, `…_maximum_bytes`, `…_usable_bytes`.
+//! Metrics: `roost_kvm_memory_resident_bytes`, `…_swapped_bytes`, `…_huge_bytes`, `…_overhead_bytes`,
+//! `roost_kvm_balloon_current_bytes`, `…_maximum_bytes`, `…_usable_bytes`.
 
 use super::libvirt::{Balloon, Domain, Driver, Source};
 use super::proc::Memory;
@@ -142,37 +142,37 @@ fn metrics(guests: &[Guest]) -> Metrics {
         let balloon = &guest.balloon;
         for (name, help, value) in [
             (
-                "ganeti_kvm_memory_resident_bytes",
+                "roost_kvm_memory_resident_bytes",
                 "Memory of the node that the process of a guest holds",
                 guest.resident,
             ),
             (
-                "ganeti_kvm_memory_swapped_bytes",
+                "roost_kvm_memory_swapped_bytes",
                 "Memory of the process of a guest that the node has swapped out",
                 guest.swapped,
             ),
             (
-                "ganeti_kvm_memory_huge_bytes",
+                "roost_kvm_memory_huge_bytes",
                 "Huge pages that the process of a guest holds",
                 guest.huge,
             ),
             (
-                "ganeti_kvm_memory_overhead_bytes",
+                "roost_kvm_memory_overhead_bytes",
                 "What the process of a guest takes beyond the memory that the guest has",
                 guest.overhead,
             ),
             (
-                "ganeti_kvm_balloon_current_bytes",
+                "roost_kvm_balloon_current_bytes",
                 "Memory that a guest has at the moment",
                 balloon.current,
             ),
             (
-                "ganeti_kvm_balloon_maximum_bytes",
+                "roost_kvm_balloon_maximum_bytes",
                 "Memory that a guest can have at most",
                 balloon.maximum,
             ),
             (
-                "ganeti_kvm_balloon_usable_bytes",
+                "roost_kvm_balloon_usable_bytes",
                 "Memory that a guest could use without swapping, by its own word",
                 balloon.usable,
             ),
@@ -217,6 +217,6 @@ mod tests {
         assert_eq!((total.guests, total.resident, total.swapped), (2, 1000, 10));
         assert_eq!(total.current, 2 * (128 << 20));
         let names: Vec<&str> = metrics(&guests).families.iter().map(|f| f.name).collect();
-        assert!(names.contains(&"ganeti_kvm_balloon_usable_bytes"), "{names:?}");
+        assert!(names.contains(&"roost_kvm_balloon_usable_bytes"), "{names:?}");
     }
 }

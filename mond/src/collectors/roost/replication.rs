@@ -19,7 +19,7 @@
 //! minute behind while a majority is there, or a member of etcd that is of no use while the others are enough;
 //! 2 if masterd says nothing.
 //!
-//! Metrics: `ganeti_replication_serial`, `…_epoch`, `…_majority`, `…_copy_behind{node}`,
+//! Metrics: `roost_replication_serial`, `…_epoch`, `…_majority`, `…_copy_behind{node}`,
 //! `…_copy_behind_seconds{node}`, `…_copy_connected{node}`, `…_leader_heard_seconds`, `…_member_usable{endpoint}`.
 
 use super::masterd::{self, Masterd};
@@ -205,9 +205,9 @@ fn metrics(report: &Report) -> Metrics {
     let mut metrics = Metrics::default();
     let majority = report.safety.as_ref().map(|safety| u64::from(safety != "waiting"));
     for (name, help, value) in [
-        ("ganeti_replication_serial", "The last change that is visible here", report.serial),
-        ("ganeti_replication_epoch", "The number of the leadership", report.epoch),
-        ("ganeti_replication_majority", "Whether a majority of the copies answers", majority),
+        ("roost_replication_serial", "The last change that is visible here", report.serial),
+        ("roost_replication_epoch", "The number of the leadership", report.epoch),
+        ("roost_replication_majority", "Whether a majority of the copies answers", majority),
     ] {
         if let Some(value) = value {
             metrics.gauge(name, help, &[], value as f64);
@@ -217,17 +217,17 @@ fn metrics(report: &Report) -> Metrics {
         let labels = [("node", copy.node.as_str())];
         for (name, help, value) in [
             (
-                "ganeti_replication_copy_behind",
+                "roost_replication_copy_behind",
                 "Changes that count and that a copy does not hold",
                 copy.behind as f64,
             ),
             (
-                "ganeti_replication_copy_behind_seconds",
+                "roost_replication_copy_behind_seconds",
                 "For how long a copy has not held all changes",
                 copy.behind_seconds,
             ),
             (
-                "ganeti_replication_copy_connected",
+                "roost_replication_copy_connected",
                 "Whether a copy answers",
                 f64::from(u8::from(copy.connected)),
             ),
@@ -237,11 +237,11 @@ fn metrics(report: &Report) -> Metrics {
     }
     if let Some(heard) = report.leader_heard_seconds {
         let help = "Time since the leader was heard";
-        metrics.gauge("ganeti_replication_leader_heard_seconds", help, &[], heard);
+        metrics.gauge("roost_replication_leader_heard_seconds", help, &[], heard);
     }
     for member in &report.members {
         metrics.gauge(
-            "ganeti_replication_member_usable",
+            "roost_replication_member_usable",
             "Whether a member of etcd is of use",
             &[("endpoint", &member.endpoint)],
             f64::from(u8::from(member.trouble.is_empty())),
@@ -336,7 +336,7 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         assert!(text.starts_with(r#"{"status":{"code":0"#), "{text}");
         let names: Vec<&str> = metrics(&report).families.iter().map(|f| f.name).collect();
-        assert!(names.contains(&"ganeti_replication_copy_behind"), "{names:?}");
+        assert!(names.contains(&"roost_replication_copy_behind"), "{names:?}");
         assert_eq!(super::report(&Masterd::Absent).status.code, Code::Unknown);
     }
 }

@@ -32,10 +32,10 @@
 //!
 //! Load, and pressure on processors and disks, are judged by nobody: guests may do what they are paid for.
 //!
-//! Metrics: `ganeti_node_memory_bytes{type}`, `ganeti_node_pressure_seconds_total{resource,share}`,
-//! `ganeti_node_load{minutes}`, `ganeti_node_uptime_seconds`, `ganeti_node_clock_synchronized`,
-//! `…_clock_offset_seconds`, `…_clock_max_error_seconds`, `ganeti_node_filesystem_size_bytes{mount,device,type}`,
-//! `…_free_bytes`, `…_available_bytes`, `…_inodes`, `…_inodes_free`, `…_read_only`, `ganeti_node_kernel_info{…}`.
+//! Metrics: `roost_node_memory_bytes{type}`, `roost_node_pressure_seconds_total{resource,share}`,
+//! `roost_node_load{minutes}`, `roost_node_uptime_seconds`, `roost_node_clock_synchronized`,
+//! `…_clock_offset_seconds`, `…_clock_max_error_seconds`, `roost_node_filesystem_size_bytes{mount,device,type}`,
+//! `…_free_bytes`, `…_available_bytes`, `…_inodes`, `…_inodes_free`, `…_read_only`, `roost_node_kernel_info{…}`.
 
 mod filesystems;
 mod kernel_time;
@@ -326,7 +326,7 @@ fn metrics(report: &Report) -> Metrics {
     ] {
         if let Some(value) = value {
             let help = "Memory of the node, as /proc/meminfo tells it";
-            metrics.gauge("ganeti_node_memory_bytes", help, &[("type", name)], value as f64);
+            metrics.gauge("roost_node_memory_bytes", help, &[("type", name)], value as f64);
         }
     }
     pressure_metrics(&mut metrics, report.pressure.as_ref());
@@ -336,17 +336,17 @@ fn metrics(report: &Report) -> Metrics {
         .flat_map(|load| [("1", load.one), ("5", load.five), ("15", load.fifteen)])
     {
         let help = "Processes that run or want to, on the average of so many minutes";
-        metrics.gauge("ganeti_node_load", help, &[("minutes", minutes)], load);
+        metrics.gauge("roost_node_load", help, &[("minutes", minutes)], load);
     }
     let help = "Time since the node was started";
-    metrics.gauge("ganeti_node_uptime_seconds", help, &[], report.uptime);
+    metrics.gauge("roost_node_uptime_seconds", help, &[], report.uptime);
     time_metrics(&mut metrics, &report.time);
     for one in &report.filesystems {
         filesystem_metrics(&mut metrics, one);
     }
     if let Some(kernel) = &report.kernel {
         let labels = [("release", kernel.release.as_str()), ("machine", kernel.machine.as_str())];
-        metrics.gauge("ganeti_node_kernel_info", "The kernel of the node", &labels, 1.0);
+        metrics.gauge("roost_node_kernel_info", "The kernel of the node", &labels, 1.0);
     }
     metrics
 }
@@ -360,7 +360,7 @@ fn pressure_metrics(metrics: &mut Metrics, pressures: Option<&Pressures>) {
         for (share, stalls) in [("some", pressure.some), ("full", pressure.full)] {
             if let Some(stalls) = stalls {
                 metrics.counter(
-                    "ganeti_node_pressure_seconds",
+                    "roost_node_pressure_seconds",
                     "Time that some, or all, work stood still for want of a resource",
                     &[("resource", resource), ("share", share)],
                     stalls.total,
@@ -373,14 +373,14 @@ fn pressure_metrics(metrics: &mut Metrics, pressures: Option<&Pressures>) {
 fn time_metrics(metrics: &mut Metrics, time: &Time) {
     let synchronized = time.synchronized.map(|is| f64::from(u8::from(is)));
     for (name, help, value) in [
-        ("ganeti_node_clock_synchronized", "Whether somebody keeps the clock", synchronized),
+        ("roost_node_clock_synchronized", "Whether somebody keeps the clock", synchronized),
         (
-            "ganeti_node_clock_offset_seconds",
+            "roost_node_clock_offset_seconds",
             "What is still to be corrected of the clock",
             time.offset,
         ),
         (
-            "ganeti_node_clock_max_error_seconds",
+            "roost_node_clock_max_error_seconds",
             "By how much the clock may be wrong",
             time.max_error,
         ),
@@ -398,21 +398,21 @@ fn filesystem_metrics(metrics: &mut Metrics, one: &Filesystem) {
         ("type", one.kind.as_str()),
     ];
     for (name, help, value) in [
-        ("ganeti_node_filesystem_size_bytes", "Size of a filesystem", one.size),
-        ("ganeti_node_filesystem_free_bytes", "What is free of a filesystem", one.free),
+        ("roost_node_filesystem_size_bytes", "Size of a filesystem", one.size),
+        ("roost_node_filesystem_free_bytes", "What is free of a filesystem", one.free),
         (
-            "ganeti_node_filesystem_available_bytes",
+            "roost_node_filesystem_available_bytes",
             "What others than root can use of it",
             one.available,
         ),
-        ("ganeti_node_filesystem_inodes", "Files that a filesystem can have", one.inodes),
+        ("roost_node_filesystem_inodes", "Files that a filesystem can have", one.inodes),
         (
-            "ganeti_node_filesystem_inodes_free",
+            "roost_node_filesystem_inodes_free",
             "Files that a filesystem can still take",
             one.inodes_free,
         ),
         (
-            "ganeti_node_filesystem_read_only",
+            "roost_node_filesystem_read_only",
             "Whether a filesystem can only be read",
             one.read_only.map(u64::from),
         ),
@@ -496,7 +496,7 @@ mod tests {
         assert!(data["load"]["processes"].as_u64() > Some(0), "{data}");
         assert_eq!(data["kernel"]["name"], "Linux");
         let names: Vec<&str> = collected.metrics.families.iter().map(|f| f.name).collect();
-        assert!(names.contains(&"ganeti_node_filesystem_size_bytes"), "{names:?}");
+        assert!(names.contains(&"roost_node_filesystem_size_bytes"), "{names:?}");
     }
 
     proptest! {
