@@ -15,7 +15,10 @@
 //!
 //! A guest is `hung` if its process is stopped by a signal; if QEMU has not answered for a minute; or if it did not
 //! answer in two looks, and used no processor between them. Processor time alone says nothing: an idle guest uses
-//! next to none. Metrics: `roost_instance_up`, `roost_instance_status`, `roost_instance_start_time_seconds`,
+//! next to none.
+//!
+//! Guests move, and confd is asked every few seconds only: one that was here and is gone is `unknown` (2) for 20
+//! seconds, and so is one that has come without its configuration saying so, for a minute. Metrics: `roost_instance_up`, `roost_instance_status`, `roost_instance_start_time_seconds`,
 //! `roost_instance_cpu_seconds_total`.
 
 use super::libvirt::{Domain, Driver, Look, Source, State, reason};
@@ -34,8 +37,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For how long a guest that came by migration may run here before its configuration says so.
+/// For how long a guest may be here before its configuration says so: migrations end with that, and confd is asked
+/// every few seconds only.
 const ARRIVING: Duration = Duration::from_secs(60);
+/// For how long one that was here may be gone before its configuration says so.
+const LEAVING: Duration = Duration::from_secs(20);
 /// A QEMU that has not answered for so long hangs, whatever its processors do.
 const SILENT: Duration = Duration::from_secs(60);
 /// Two looks that tell whether a guest uses its processors are at least this far apart.
@@ -54,8 +60,10 @@ pub struct InstStatus {
 /// What earlier looks have seen of a guest.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// Since when it is here.
+    /// Since when it is here,
     since: Instant,
+    /// and since when it is not any more.
+    gone: Option<Instant>,
     /// Since when its QEMU does not answer, and the processor time it had used then.
     silent: Option<(Instant, Option<u64>)>,
 }
@@ -105,10 +113,14 @@ impl InstStatus {
     /// Notes what is here now and returns what was noted of each guest.
     fn note(&self, look: &Look) -> HashMap<String, Seen> {
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let there: BTreeSet<&str> =
-            look.domains.iter().map(|domain| domain.name.as_str()).collect();
-        all.retain(|name, _| there.contains(name.as_str()));
-        for domain in &look.domains {
+        let active = look.domains.iter().filter(|domain| domain.state.is_active());
+        let active: Vec<&Domain> = active.collect();
+        let there: BTreeSet<&str> = active.iter().map(|domain| domain.name.as_str()).collect();
+        all.retain(|name, seen| {
+            let since = *seen.gone.get_or_insert(look.at);
+            there.contains(name.as_str()) || look.at.duration_since(since) < LEAVING
+        });
+        for domain in active {
             let before = all.get(&domain.name).copied();
             all.insert(domain.name.clone(), noted(before, domain, look.at));
         }
@@ -132,7 +144,7 @@ impl InstStatus {
             .filter(|domain| domain.state.is_active())
             .map(|domain| {
                 let process = process_of(driver, domain, uptime);
-                let first = Seen { since: look.at, silent: None };
+                let first = Seen::new(look.at);
                 let seen = seen.get(&domain.name).copied().unwrap_or(first);
                 (domain.name.as_str(), Found { domain, process, seen, at: look.at })
             })
@@ -148,7 +160,7 @@ impl InstStatus {
             Belongs::Known => {
                 let guests = cluster.guests.iter().filter(|g| g.hypervisor == driver.hypervisor());
                 let guests: Vec<&Guest> = guests.collect();
-                let mut all = own(&guests, &found, world.paths());
+                let mut all = own(&guests, &found, &seen, world.paths());
                 let others = strangers(&guests, &found, || instance_names(world.paths()));
                 all.extend(others);
                 all
@@ -199,14 +211,23 @@ fn belongs(world: &World, cluster: &ClusterView) -> Belongs {
 
 /// What is known of a guest after another look.
 fn noted(before: Option<Seen>, domain: &Domain, now: Instant) -> Seen {
-    let before = before.unwrap_or(Seen { since: now, silent: None });
+    // One that was away for a moment begins anew.
+    let before = before.filter(|seen| seen.gone.is_none_or(|at| at == now));
+    let before = before.unwrap_or(Seen::new(now));
     let silent = match domain.answered {
         Some(true) => None,
         Some(false) => before.silent.or(Some((now, domain.cpu_time))),
         // Nobody asked: nothing new is known.
         None => before.silent,
     };
-    Seen { silent, ..before }
+    Seen { silent, gone: None, ..before }
+}
+
+impl Seen {
+    /// It was never seen before.
+    fn new(now: Instant) -> Seen {
+        Seen { since: now, gone: None, silent: None }
+    }
 }
 
 /// The process of a guest. libvirt's own files tell which it is.
@@ -267,10 +288,16 @@ fn is_passing(domain: &Domain) -> bool {
     domain.state == State::Paused && passing.contains(&domain.reason)
 }
 
-/// Judges an instance whose primary node this is: the reference's rules and sentences, and what to do.
-fn judge(guest: &Guest, found: Option<&Found<'_>>) -> Health {
+/// Judges an instance whose primary node this is: the reference's rules and sentences, and what to do. `left`: it
+/// was here a moment ago.
+fn judge(guest: &Guest, found: Option<&Found<'_>>, left: bool) -> Health {
     let name = &guest.name;
     match guest.admin_state.as_str() {
+        "up" if found.is_none() && left => Health::new(
+            Code::Unknown,
+            "Its guest was here a moment ago and is gone: it will be seen whether it was migrated, \
+             starts anew, or has ended",
+        ),
         "up" => judge_up(name, found),
         "down" => match found.map(|found| (found.domain.state, found)) {
             None | Some((State::Off | State::Ending, _)) => Health::ok(),
@@ -337,15 +364,11 @@ fn judge_up(name: &str, found: Option<&Found<'_>>) -> Health {
 
 /// Judges an instance that is here although another node is its primary.
 fn judge_stranger(found: &Found<'_>) -> Health {
-    let domain = found.domain;
-    let arrived = matches!(
-        (domain.state, domain.reason),
-        (State::Running, reason::RUNNING_MIGRATED | reason::RUNNING_POSTCOPY)
-    );
-    if is_passing(domain) || (arrived && found.at.duration_since(found.seen.since) < ARRIVING) {
+    let is_new = found.at.duration_since(found.seen.since) < ARRIVING;
+    if is_new || is_passing(found.domain) {
         return Health::new(
             Code::Unknown,
-            "It is being migrated here: its configuration should say so in a moment",
+            "It has just come here: if it was migrated, its configuration will say so in a moment",
         );
     }
     Health::new(
@@ -370,13 +393,19 @@ fn instance(guest: &Guest, found: Option<&Found<'_>>, status: Health) -> Instanc
 }
 
 /// The instances whose primary node this is.
-fn own(guests: &[&Guest], found: &HashMap<&str, Found<'_>>, paths: &Paths) -> Vec<Instance> {
+fn own(
+    guests: &[&Guest],
+    found: &HashMap<&str, Found<'_>>,
+    seen: &HashMap<String, Seen>,
+    paths: &Paths,
+) -> Vec<Instance> {
     let primary = guests.iter().filter(|guest| guest.primary);
     primary
         .map(|guest| {
             let found = found.get(guest.name.as_str());
             let state_reason = reasons(&paths.instance_reasons().join(&guest.name));
-            Instance { state_reason, ..instance(guest, found, judge(guest, found)) }
+            let left = seen.get(&guest.name).is_some_and(|seen| seen.gone.is_some());
+            Instance { state_reason, ..instance(guest, found, judge(guest, found, left)) }
         })
         .collect()
 }

@@ -30,7 +30,7 @@ fn in_state(state: State, reason: u32) -> Domain {
 fn found(domain: &Domain) -> Found<'_> {
     let at = Instant::now() + Duration::from_secs(7_200);
     let since = at - Duration::from_secs(3_600);
-    Found { domain, process: None, seen: Seen { since, silent: None }, at }
+    Found { domain, process: None, seen: Seen { since, gone: None, silent: None }, at }
 }
 
 /// Its QEMU has not answered for so many seconds, since it had used so much processor time.
@@ -41,7 +41,7 @@ fn silent(domain: &Domain, seconds: u64, cpu: Option<u64>) -> Found<'_> {
 }
 
 fn code(guest: &Guest, found: Option<&Found<'_>>) -> Code {
-    judge(guest, found).code
+    judge(guest, found, false).code
 }
 
 #[test]
@@ -51,29 +51,29 @@ fn instances_are_judged_by_the_rules_of_the_reference() {
     let all = [&running, &suspended, &ending, &off].map(found);
     let [running, suspended, ending, off] = &all;
     let up = guest("up");
-    assert_eq!(judge(&up, Some(running)), Health::ok());
+    assert_eq!(judge(&up, Some(running), false), Health::ok());
     for (found, says) in [
         (Some(suspended), "it is paused; 'virsh resume guest1.lab'"),
         (Some(ending), "it is shutting down"),
         (Some(off), "it has ended"),
         (None, "start it with 'gnt-instance start guest1.lab'"),
     ] {
-        let health = judge(&up, found);
+        let health = judge(&up, found, false);
         assert_eq!(health.code, Code::Bad);
         assert!(health.message.starts_with("The instance is not running as it should be: "));
         assert!(health.message.contains(says), "{}", health.message);
     }
     let down = guest("down");
     for found in [None, Some(ending), Some(off)] {
-        assert_eq!(judge(&down, found), Health::ok());
+        assert_eq!(judge(&down, found, false), Health::ok());
     }
     for found in [running, suspended] {
-        let health = judge(&down, Some(found));
+        let health = judge(&down, Some(found), false);
         assert_eq!(health.code, Code::Bad);
         assert!(health.message.starts_with("The instance is not stopped as it should be: "));
     }
     for found in [None, Some(running)] {
-        let health = judge(&guest("offline"), found);
+        let health = judge(&guest("offline"), found, false);
         assert_eq!(health, Health::new(Code::Unknown, "The instance is marked as offline"));
     }
     assert_eq!(code(&guest("sideways"), None), Code::Unknown);
@@ -90,7 +90,7 @@ fn a_pause_is_judged_by_its_reason() {
         (1, Code::Bad, "virsh resume"),
     ] {
         let domain = in_state(State::Paused, reason);
-        let health = judge(&guest("up"), Some(&found(&domain)));
+        let health = judge(&guest("up"), Some(&found(&domain)), false);
         assert_eq!(health.code, wanted, "{reason}");
         assert!(health.message.contains(says), "{}", health.message);
     }
@@ -115,7 +115,7 @@ fn a_guest_hangs_whose_qemu_does_not_answer() {
     assert_eq!(actual_state(&silent(&frozen, 2, cpu)), "running", "too near");
     for found in [silent(&frozen, 3, cpu), silent(&frozen, 60, Some(0))] {
         assert_eq!(actual_state(&found), "hung");
-        let health = judge(&up, Some(&found));
+        let health = judge(&up, Some(&found), false);
         assert_eq!(health.code, Code::Unknown);
         let says = "Instance marked as running, but it appears to be hung";
         assert!(health.message.starts_with(says), "{}", health.message);
@@ -131,7 +131,7 @@ fn a_guest_hangs_whose_process_is_stopped() {
     let stat = Stat::parse(include_str!("../../../fixtures/proc/qemu-stopped.stat")).unwrap();
     let mut found = found(&domain);
     found.process = Some(Process { stat: stat.clone(), age: Duration::from_secs(5) });
-    let report = instance(&guest("up"), Some(&found), judge(&guest("up"), Some(&found)));
+    let report = instance(&guest("up"), Some(&found), judge(&guest("up"), Some(&found), false));
     assert_eq!((report.actual_state, report.status.code), ("hung", Code::Unknown));
     assert_eq!(report.uptime.as_deref(), Some("0:00:05"));
     assert_eq!(report.mtime, 1.5);
@@ -175,15 +175,39 @@ fn who_runs_on_the_wrong_node_is_reported() {
 fn who_arrives_by_migration_is_given_time() {
     let arriving = in_state(State::Paused, reason::PAUSED_MIGRATION);
     assert_eq!(judge_stranger(&found(&arriving)).code, Code::Unknown);
-    let arrived = in_state(State::Running, reason::RUNNING_MIGRATED);
+    let arrived = in_state(State::Running, 5);
     let mut seen = found(&arrived);
     assert_eq!(judge_stranger(&seen).code, Code::Bad, "an hour ago");
     seen.seen.since = seen.at - Duration::from_secs(59);
     assert_eq!(judge_stranger(&seen).code, Code::Unknown);
-    let booted = in_state(State::Running, 1);
-    let mut seen = found(&booted);
-    seen.seen.since = seen.at;
-    assert_eq!(judge_stranger(&seen).code, Code::Bad, "it was started here");
+}
+
+#[test]
+fn who_leaves_is_given_time() {
+    let up = guest("up");
+    assert_eq!(judge(&up, None, true).code, Code::Unknown);
+    assert_eq!(judge(&up, None, false).code, Code::Bad);
+    assert_eq!(judge(&guest("down"), None, true), Health::ok());
+    let status = InstStatus::new(Source::new(Driver::Qemu));
+    let start = Instant::now();
+    let running = in_state(State::Running, 1);
+    let look = |seconds: u64, domains: &[&Domain]| {
+        let at = start + Duration::from_secs(seconds);
+        let domains = domains.iter().map(|domain| (*domain).clone()).collect();
+        status.note(&Look { at, domains }).get("guest1.lab").copied()
+    };
+    assert_eq!(look(0, &[]).is_some(), false, "never seen");
+    let seen = look(10, &[&running]).unwrap();
+    assert_eq!((seen.gone, seen.since), (None, start + Duration::from_secs(10)));
+    assert_eq!(look(15, &[&running]).unwrap().since, seen.since);
+    assert!(look(100, &[]).unwrap().gone.is_some(), "the first look without it");
+    assert!(look(119, &[]).unwrap().gone.is_some());
+    assert!(look(120, &[]).is_none());
+    let off = in_state(State::Off, 0);
+    look(130, &[&running]);
+    assert!(look(131, &[&off]).unwrap().gone.is_some(), "libvirt keeps it, but it has ended");
+    let back = look(135, &[&running]).unwrap();
+    assert_eq!((back.gone, back.since), (None, start + Duration::from_secs(135)));
 }
 
 #[test]
@@ -256,7 +280,7 @@ proptest! {
         let balloon = Balloon::default();
         let domain = Domain { cpu_time: cpu, answered, balloon, ..in_state(state, reason) };
         let found = silent(&domain, seconds, was);
-        for health in [judge(&guest(&admin), Some(&found)), judge_stranger(&found)] {
+        for health in [judge(&guest(&admin), Some(&found), false), judge_stranger(&found)] {
             prop_assert_eq!(health.code == Code::Ok, health.message.is_empty());
         }
     }

@@ -119,10 +119,8 @@ impl State {
     }
 }
 
-/// Why a running one runs, why a paused one is paused: those of libvirt's reasons that matter.
+/// Why a paused one is paused: those of libvirt's reasons that matter.
 pub mod reason {
-    pub const RUNNING_MIGRATED: u32 = 2;
-    pub const RUNNING_POSTCOPY: u32 = 10;
     pub const PAUSED_MIGRATION: u32 = 2;
     pub const PAUSED_SAVE: u32 = 3;
     pub const PAUSED_DUMP: u32 = 4;

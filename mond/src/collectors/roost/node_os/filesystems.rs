@@ -227,7 +227,7 @@ fn needed(mounts: &[Mount], dirs: &[PathBuf]) -> BTreeSet<PathBuf> {
     dirs.iter().filter_map(mount_of).collect()
 }
 
-/// Those of interest, each filesystem once: of several mounts of a device the needed one, else the first.
+/// Those of interest, each filesystem once: of several mounts of a device the first needed one, else the first.
 fn chosen(mounts: Vec<Mount>, needed: &BTreeSet<PathBuf>) -> Vec<Mount> {
     let is_real = |mount: &Mount| {
         let over_network = OVER_NETWORK.contains(&mount.kind.as_str())
@@ -245,12 +245,11 @@ fn chosen(mounts: Vec<Mount>, needed: &BTreeSet<PathBuf>) -> Vec<Mount> {
     let visible: Vec<&Mount> = visible.map(|(_, mount)| mount).collect();
     let (first, others): (Vec<&Mount>, Vec<&Mount>) =
         visible.iter().partition(|mount| needed.contains(&mount.point));
-    for mount in first {
-        devices.insert((mount.device.clone(), mount.kind.clone()));
-        points.push(mount.point.clone());
-    }
-    for mount in others.into_iter().filter(|mount| is_real(mount)) {
-        if devices.insert((mount.device.clone(), mount.kind.clone())) {
+    // One device may be mounted at many places; all are as full, but not all may be written to.
+    for mount in first.into_iter().chain(others.into_iter().filter(|mount| is_real(mount))) {
+        let is_device = mount.device.starts_with('/') || mount.device.contains(':');
+        let key = (mount.device.clone(), mount.kind.clone(), mount.read_only);
+        if devices.insert(key) || !is_device {
             points.push(mount.point.clone());
         }
     }

@@ -5,7 +5,8 @@ const MOUNTS: &str = include_str!("../../../../fixtures/proc/mounts");
 const GIB: u64 = 1 << 30;
 
 fn mount(point: &str) -> Mount {
-    parse(MOUNTS).into_iter().find(|mount| mount.point == Path::new(point)).unwrap()
+    // Of two on top of each other the upper one.
+    parse(MOUNTS).into_iter().rfind(|mount| mount.point == Path::new(point)).unwrap()
 }
 
 /// 100 GiB, of which so many are free, all for everybody.
@@ -47,6 +48,12 @@ fn real_filesystems_are_chosen_once_each() {
         ["/", "/boot", "/var/lib", "/srv/ganeti/file-storage", "/mnt/my disk", "/srv/shared"]
     );
     assert_eq!(chosen[2].kind, "xfs");
+    let twice = "/dev/sda1 / ext4 rw 0 0\n/dev/sda1 /var/lib/ganeti ext4 rw 0 0\n\
+                 /dev/sda1 /var/log/ganeti ext4 ro 0 0\n";
+    let needed = super::needed(&parse(twice), &dirs.map(PathBuf::from));
+    let chosen = super::chosen(parse(twice), &needed);
+    let points: Vec<&str> = chosen.iter().filter_map(|mount| mount.point.to_str()).collect();
+    assert_eq!(points, ["/", "/var/log/ganeti"], "the latter can only be read");
 }
 
 #[test]

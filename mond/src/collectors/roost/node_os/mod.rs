@@ -4,7 +4,7 @@
 //! {"status": {"code": 0, "message": ""},
 //!  "memory": {"total": 25276000, "available": …, "free": …, "buffers": …, "cached": …, "dirty": …,
 //!             "unevictable": …, "shared": …, "slab": …, "swap_total": 0, "swap_free": 0},
-//!  "pressure": {"cpu": {"some": {"avg10": 0.5, "avg60": 0.1, "avg300": 0.0, "total": 12.75}, "full": null},
+//!  "pressure": {"cpu": {"some": {"avg10": 0.5, "avg60": 0.1, "avg300": 0.0, "total": 12.75}, "full": {…}},
 //!               "memory": {"some": {…}, "full": {…}}, "io": {"some": {…}, "full": {…}}},
 //!  "load": {"one": 0.5, "five": 0.25, "fifteen": 0.1, "running": 1, "processes": 412},
 //!  "uptime": 86400.5, "boot_id": "…",
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! What a kernel does not tell is null: `pressure` before 4.20 or with `psi=0`, single values in `memory`; `cpu.full`
-//! has no meaning for a whole machine. `pressure` is in percent of the time that some (or all) work stood still for
+//! is 0 for a whole machine. `pressure` is in percent of the time that some (or all) work stood still for
 //! want of it; its `total` in seconds since the machine was started. `filesystems` are those on devices and over the
 //! network, each once; `needed` are those with `/`, Ganeti's state and logs, and the cluster's storage directories.
 //!
