@@ -9,7 +9,7 @@ use crate::hypervisor::Hypervisors;
 use crate::migrate::Migrations;
 use crate::server::NodeService;
 use crate::steps::Steps;
-use crate::{credentials, durable, facts, failpoint, listener, migrate, peer};
+use crate::{ask_confd, credentials, durable, facts, failpoint, listener, migrate, peer};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::{NODED_PORT, Paths};
@@ -92,6 +92,7 @@ impl Noded {
         let (address, incoming) =
             listener::listen(host.paths.clone(), &listen, stop.clone()).await?;
         tracing::info!(node = %host.identity.name, %address, "noded is up");
+        ask_confd::start(&host.paths, host.identity.name.as_str(), stop.clone());
         let steps = Arc::new(steps);
         let service = NodeServer::new(NodeService::new(host, fence, steps.clone()))
             .max_decoding_message_size(LARGEST)

@@ -12,6 +12,7 @@
 //! It decides nothing: every action says in full what is to be, and may be repeated.
 
 pub mod actions;
+pub mod ask_confd;
 pub mod block;
 pub mod blocking;
 pub mod budget;

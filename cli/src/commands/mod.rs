@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod cluster;
+pub mod confd_client;
 pub mod daemon;
 pub mod debug;
 pub mod filter;
@@ -34,6 +35,12 @@ pub static TOOLS: &[Tool] = &[
         program: "gnt-cluster",
         about: "the cluster as a whole",
         verbs: cluster::VERBS,
+    },
+    Tool {
+        family: "confd-client",
+        program: "gnt-confd-client",
+        about: "questions to confd, which answers without a master",
+        verbs: confd_client::VERBS,
     },
     Tool {
         family: "daemon",

@@ -45,7 +45,8 @@ impl Client {
             *kept = buffer;
         }
         exchanged.map_err(AskError::Local)?;
-        let (asked, ignored) = round.asked();
+        let (mut asked, ignored) = round.asked();
+        asked.sort();
         let waited = started.elapsed();
         round.end().ok_or(AskError::Silent { asked, port: self.port, waited, ignored })
     }

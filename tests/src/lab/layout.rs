@@ -46,6 +46,7 @@ pub const PRIVATE: &[(&str, &str)] = &[
 pub const GNT_NAMES: &[&str] = &[
     "gnt-backup",
     "gnt-cluster",
+    "gnt-confd-client",
     "gnt-debug",
     "gnt-filter",
     "gnt-group",

@@ -6,6 +6,7 @@ mod evacuate;
 mod failover;
 mod info;
 mod list;
+mod list_drbd;
 mod list_storage;
 mod migrate;
 mod modify;
@@ -27,6 +28,7 @@ pub const VERBS: &[Entry] = &[
     entry::<failover::Failover>(),
     entry::<info::Info>(),
     entry::<list::List>(),
+    entry::<list_drbd::ListDrbd>(),
     entry::<list::ListFields>(),
     entry::<list_storage::ListStorage>(),
     entry::<tags::ListTags>(),
