@@ -10,5 +10,6 @@ pub fn all() -> Vec<Arc<dyn Collector>> {
     all
 }
 
-mod ganeti;
+pub mod ganeti;
+pub mod inst_status;
 mod roost;
