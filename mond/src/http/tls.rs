@@ -27,6 +27,7 @@ pub struct Files {
 pub struct Tls {
     files: Files,
     loaded: Mutex<Loaded>,
+    every: Duration,
 }
 
 #[derive(Debug)]
@@ -41,13 +42,21 @@ impl Tls {
     pub fn load(files: Files) -> Result<Tls> {
         let times = times(&files);
         let config = read(&files)?;
-        Ok(Tls { files, loaded: Mutex::new(Loaded { config, times, looked: Instant::now() }) })
+        let loaded = Mutex::new(Loaded { config, times, looked: Instant::now() });
+        Ok(Tls { files, loaded, every: LOOK })
+    }
+
+    /// Looks at the files so often at most; else every five seconds.
+    #[must_use]
+    pub fn looking(mut self, every: Duration) -> Tls {
+        self.every = every;
+        self
     }
 
     /// For a new connection.
     pub fn acceptor(&self) -> TlsAcceptor {
         let mut loaded = self.loaded.lock().unwrap_or_else(|e| e.into_inner());
-        if loaded.looked.elapsed() >= LOOK {
+        if loaded.looked.elapsed() >= self.every {
             loaded.looked = Instant::now();
             let times = times(&self.files);
             if times != loaded.times {

@@ -1,0 +1,11 @@
+//! mond as its clients see it: over real sockets, in this process and as the real program.
+
+mod client;
+mod daemon;
+mod fakes;
+mod limits;
+mod paths;
+mod plugins;
+mod prometheus;
+mod settings;
+mod tls;
