@@ -339,7 +339,12 @@ impl View {
                 out.push(b']');
             });
         }
-        out.extend_from_slice(b"]]");
+        out.extend_from_slice(b"],");
+        match facts::mtime(instance) {
+            Some(mut mtime) => mtime.write(out),
+            None => out.push(b'0'),
+        }
+        out.push(b']');
     }
 }
 

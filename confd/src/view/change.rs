@@ -138,7 +138,7 @@ impl View {
         let View { nodes, pool, arena, node_names, .. } = self;
         node_names.add(slot, |s| {
             let row = nodes.row(s);
-            Packed::new(pool, row.id, arena.get(row.body)).name
+            (Packed::new(pool, row.id, arena.get(row.body)).name, row.id)
         });
     }
 
@@ -150,7 +150,7 @@ impl View {
         }
         node_names.remove(slot, |s| {
             let row = nodes.row(s);
-            Packed::new(pool, row.id, arena.get(row.body)).name
+            (Packed::new(pool, row.id, arena.get(row.body)).name, row.id)
         });
         arena.remove(body);
         nodes.row_mut(slot).body = Handle::NONE;
@@ -177,9 +177,9 @@ impl View {
         let View { instances, pool, arena, instance_names, links, .. } = self;
         let name = |s: Slot| {
             let row = instances.row(s);
-            Packed::new(pool, row.id, arena.get(row.body)).name
+            (Packed::new(pool, row.id, arena.get(row.body)).name, row.id)
         };
-        if !name(slot).is_empty() {
+        if !name(slot).0.is_empty() {
             instance_names.add(slot, name);
         }
         let row = instances.row(slot);
@@ -213,7 +213,7 @@ impl View {
         let View { instances, pool, arena, instance_names, links, .. } = self;
         let name = |s: Slot| {
             let row = instances.row(s);
-            Packed::new(pool, row.id, arena.get(row.body)).name
+            (Packed::new(pool, row.id, arena.get(row.body)).name, row.id)
         };
         instance_names.remove(slot, name);
         let known = facts::instance(Packed::new(pool, instances.row(slot).id, arena.get(body)));

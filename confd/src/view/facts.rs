@@ -251,6 +251,17 @@ pub fn guest(packed: Packed<'_>) -> (Option<Text<'_>>, Option<Text<'_>>) {
     (state, hypervisor)
 }
 
+/// When an instance was last changed, as it is stored.
+pub fn mtime<'a>(packed: Packed<'a>) -> Option<Cursor<'a>> {
+    let mut found = None;
+    packed.cursor().members(|key, at| {
+        if key == "mtime" {
+            found = Some(*at);
+        }
+    });
+    found
+}
+
 /// The disks of an instance, in its order.
 pub fn disks(packed: Packed<'_>) -> Vec<Id> {
     let mut found = vec![];

@@ -3,7 +3,6 @@
 use super::View;
 use super::id::Id;
 use super::table::{Slot, Table};
-use std::cmp::Ordering;
 
 /// Rows, sorted by the names of their objects.
 #[derive(Debug, Default)]
@@ -11,45 +10,50 @@ pub struct Names {
     sorted: Vec<Slot>,
 }
 
+/// What a row is called, and its UUID: of several with a name, the last counts.
+type Called<'a> = (&'a str, Id);
+
 impl Names {
-    fn place<'a>(&self, slot: Slot, name: impl Fn(Slot) -> &'a str) -> usize {
-        let own = (name(slot), slot);
-        self.sorted.partition_point(|other| (name(*other), *other) < own)
+    fn place<'a>(&self, slot: Slot, called: impl Fn(Slot) -> Called<'a>) -> usize {
+        let own = called(slot);
+        self.sorted.partition_point(|other| called(*other) < own)
     }
 
-    /// `name`: that of a row.
-    pub fn add<'a>(&mut self, slot: Slot, name: impl Fn(Slot) -> &'a str) {
-        let at = self.place(slot, name);
+    /// `called`: what each row is called.
+    pub fn add<'a>(&mut self, slot: Slot, called: impl Fn(Slot) -> Called<'a>) {
+        let at = self.place(slot, called);
         self.sorted.insert(at, slot);
     }
 
     /// Its name must still be the one it was added with.
-    pub fn remove<'a>(&mut self, slot: Slot, name: impl Fn(Slot) -> &'a str) {
-        let at = self.place(slot, name);
+    pub fn remove<'a>(&mut self, slot: Slot, called: impl Fn(Slot) -> Called<'a>) {
+        let at = self.place(slot, called);
         if self.sorted.get(at) == Some(&slot) {
             self.sorted.remove(at);
         }
     }
 
-    fn find<'a>(&self, wanted: &str, name: impl Fn(Slot) -> &'a str) -> Result<Slot, Miss> {
-        let at = self.sorted.partition_point(|slot| name(*slot) < wanted);
-        if let Some(slot) = self.sorted.get(at).filter(|slot| name(**slot) == wanted) {
+    fn find<'a>(
+        &self,
+        wanted: &str,
+        called: impl Fn(Slot) -> Called<'a>,
+    ) -> std::result::Result<Slot, Miss> {
+        let name = |slot: &Slot| called(*slot).0;
+        let behind = self.sorted.partition_point(|slot| name(slot) <= wanted);
+        if let Some(slot) = self.sorted[..behind].last().filter(|slot| name(slot) == wanted) {
             return Ok(*slot);
         }
         // What has more labels begins with a dot behind the name, and other names may be in between.
-        let before = |name: &str| {
-            let labels = wanted.bytes().chain([b'.']);
-            name.bytes().cmp(labels) == Ordering::Less
-        };
-        let begins =
-            |slot: &Slot| name(*slot).strip_prefix(wanted).is_some_and(|r| r.starts_with('.'));
-        let at = self.sorted.partition_point(|slot| before(name(*slot)));
-        let mut matches = self.sorted[at..].iter().take_while(|slot| begins(slot));
-        match (matches.next(), matches.next()) {
-            (Some(slot), None) => Ok(*slot),
-            (Some(_), Some(_)) => Err(Miss::Several),
-            (None, _) => Err(Miss::None),
+        let labels = || wanted.bytes().chain([b'.']);
+        let begin = self.sorted.partition_point(|slot| name(slot).bytes().lt(labels()));
+        let is_longer =
+            |slot: &Slot| name(slot).strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'));
+        let first = self.sorted.get(begin).filter(|slot| is_longer(slot)).ok_or(Miss::None)?;
+        let end = begin + self.sorted[begin..].partition_point(|slot| name(slot) <= name(first));
+        if self.sorted.get(end).is_some_and(is_longer) {
+            return Err(Miss::Several);
         }
+        Ok(self.sorted[end - 1])
     }
 
     /// Gives back what it took more than it needs.
@@ -81,7 +85,10 @@ impl View {
         let by_id = Id::parse(wanted.as_bytes()).and_then(|id| table.find(id));
         match by_id {
             Some(slot) => Ok(slot),
-            None => names.find(wanted, |slot| self.packed(table, slot).name),
+            None => names.find(wanted, |slot| {
+                let packed = self.packed(table, slot);
+                (packed.name, packed.id)
+            }),
         }
     }
 
@@ -109,8 +116,10 @@ mod tests {
             "a.b.c",
             "a.b",
             "a.d",
+            "twin.org",
+            "twin.org",
         ];
-        let name = |slot: Slot| all[slot as usize];
+        let name = |slot: Slot| (all[slot as usize], Id::new([slot as u8; 16]));
         let mut names = Names::default();
         (0..all.len() as Slot).for_each(|slot| names.add(slot, name));
         for (wanted, found) in [
@@ -125,6 +134,8 @@ mod tests {
             ("a.b", Ok(4)),
             ("a.b.c", Ok(3)),
             ("a", Err(Miss::Several)),
+            ("twin.org", Ok(7)),
+            ("twin", Ok(7)),
         ] {
             assert_eq!(names.find(wanted, name), found, "{wanted}");
         }
@@ -132,6 +143,6 @@ mod tests {
         names.remove(4, name);
         assert_eq!(names.find("a", name), Ok(3));
         names.remove(5, name);
-        assert_eq!(names.sorted.len(), 4);
+        assert_eq!(names.sorted.len(), 6);
     }
 }

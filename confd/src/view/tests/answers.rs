@@ -321,7 +321,8 @@ fn guests_of_nodes() {
             "up",
             "kvm",
             here,
-            [["vgtest", "d1.disk0_data"], ["vgtest", "d1.disk0_meta"]]
+            [["vgtest", "d1.disk0_data"], ["vgtest", "d1.disk0_meta"]],
+            1_700_000_031
         ])
     };
     let inst3 = json!([
@@ -330,7 +331,8 @@ fn guests_of_nodes() {
         "down",
         "kvm",
         true,
-        []
+        [],
+        1_700_000_031
     ]);
     assert_eq!(
         ask(&shared, kind, text("node2")),

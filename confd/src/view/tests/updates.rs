@@ -120,12 +120,12 @@ fn an_update_that_cannot_be_read_changes_nothing() {
         put(&mut update, Space::Instance, INSTANCE, &good).unwrap();
         assert_eq!(shared.commit(update).unwrap_err().to_string(), error);
     }
-    let mut update = begin(false);
     for (space, word) in [(Space::Cluster, "cluster"), (Space::Top, "top level")] {
+        let mut update = begin(false);
         let error = delete(&mut update, space, "").unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
+        shared.commit(update).unwrap_err();
     }
-    shared.commit(update).unwrap_err();
     // Whole configurations, too.
     let mut update = begin(true);
     put(&mut update, Space::Instance, INSTANCE, &good).unwrap();
