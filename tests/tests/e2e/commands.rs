@@ -97,3 +97,20 @@ fn an_instance_lives_a_full_life() {
         failed.as_array().unwrap().iter().filter(|j| j["status"] != "success").collect();
     assert_eq!(bad.len(), 1, "only the refused reinstallation failed: {bad:?}");
 }
+
+/// Nodes make disks in another directory as soon as the command that set it has ended.
+#[test]
+fn another_storage_directory_counts_at_once() {
+    let c = Cluster::fake("t-directory");
+    for n in 0..5 {
+        // None of them lies in the one before.
+        let dir = format!("/srv/ganeti/file-storage/number{n}");
+        assert!(c.on("node2", &format!("mkdir {dir}")).ok());
+        c.ok(&format!(
+            "gnt-cluster modify --file-storage-dir={dir} && \
+             gnt-instance add -t file --disk 0:size=16M --ignore-ipolicy --no-install --no-start \
+             -o noop -n node2 i{n}.lab"
+        ));
+        assert!(c.files().iter().any(|file| file.starts_with(&format!("node2:{dir}/i{n}.lab/"))));
+    }
+}
