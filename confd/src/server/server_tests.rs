@@ -101,13 +101,16 @@ fn the_largest_questions_and_answers_pass() {
     let largest = question("long 10", &rsalt);
     assert_eq!(largest.len(), 65_507);
     client.send_to(&largest, server.address()).unwrap();
-    // Its answer would be larger than what fits, the next one's is not.
-    client.send_to(&question("long 65000", "x"), server.address()).unwrap();
-    for _ in 0..20 {
-        client.send_to(&question("long 60000", "y"), server.address()).unwrap();
+    // Its answer repeats the salt, escaped no longer, and is shorter.
+    assert_eq!(receive(&client).1.0, rsalt);
+    client.send_to(&question("long 66000", "too large"), server.address()).unwrap();
+    for turn in 0..20 {
+        let salt = turn.to_string();
+        client.send_to(&question("long 60000", &salt), server.address()).unwrap();
+        let (_, (heard, said, _)) = receive(&client);
+        assert_eq!((heard, said.len()), (salt, 60_002));
     }
-    let seen: Vec<String> = (0..21).map(|_| receive(&client).1.0).collect();
-    assert_eq!(seen.iter().filter(|salt| **salt == "y").count(), 20);
+    assert_eq!(server.stop().unwrap().drops(), "too_large 1");
 }
 
 #[test]

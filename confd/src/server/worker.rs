@@ -180,10 +180,11 @@ impl Worker {
             let now = self.shared.clock.seconds();
             let mut received = 0;
             for message in messages {
-                received += 1;
+                // An empty one only wakes us: the filter lets none through.
                 let (Some(to), Some(datagram)) = (message.address, message.iovs().next()) else {
                     continue;
                 };
+                received += 1;
                 let from = match self.locals {
                     None => None,
                     Some(_) => message.cmsgs()?.find_map(|m| Local::of(&m)),
