@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the build, the lab and its guest need, on a bare Debian 12 (or newer), as root.
 # Does nothing when everything is there.
-#   install-deps.sh --services    also Ceph and Gluster, which `make test-full` tries
+#   install-deps.sh --services    also Ceph, Gluster and Prometheus, which `make test-full` tries
 set -euo pipefail
 
 build=(ca-certificates gcc libc6-dev make pkg-config)
@@ -14,7 +14,7 @@ virt=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-s
 services=()
 case ${1:-} in
   --services)
-    services=(ceph-common ceph-mgr ceph-mon ceph-osd)
+    services=(ceph-common ceph-mgr ceph-mon ceph-osd prometheus)
     virt+=(glusterfs-client glusterfs-server)
     ;;
 esac
@@ -81,6 +81,10 @@ if [ ${#plain[@]} -gt 0 ]; then
   # Debian starts an etcd of its own; the lab and the tests start theirs.
   if [[ " ${plain[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
     systemctl disable --now etcd
+  fi
+  # So does Prometheus.
+  if [[ " ${plain[*]} " == *" prometheus "* ]] && [ -d /run/systemd/system ]; then
+    systemctl disable --now prometheus
   fi
   # So does Ceph, where there is a configuration: there is none. So does tgt; the provider iscsi
   # starts its own.

@@ -80,7 +80,6 @@ pub fn collectors() -> Vec<Arc<dyn Collector>> {
 /// A mond; it ends when this is dropped.
 pub struct Mond {
     pub address: SocketAddr,
-    pub schedule: Schedule,
     pub settings: watch::Sender<bool>,
     pub stop: CancellationToken,
     pub ended: tokio::task::JoinHandle<()>,
@@ -110,8 +109,8 @@ pub fn serve(
 ) -> Mond {
     let listener = Listener::bind(LOCAL, 0, tls, limits).expect("bound");
     let address = listener.address().expect("address");
-    let site = Arc::new(Site::new(schedule.clone(), settings.subscribe()));
+    let site = Arc::new(Site::new(schedule, settings.subscribe()));
     let stop = CancellationToken::new();
     let ended = tokio::spawn(listener.serve(site, stop.clone()));
-    Mond { address, schedule, settings, stop, ended }
+    Mond { address, settings, stop, ended }
 }
