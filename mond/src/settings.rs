@@ -164,7 +164,8 @@ fn switches(told: &BTreeMap<String, client::Collector>) -> Switches {
     told.iter().map(|(name, one)| (name.clone(), switch(one))).collect()
 }
 
-fn guest(told: &client::Guest) -> Guest {
+/// An instance in the world's words.
+pub(crate) fn guest(told: &client::Guest) -> Guest {
     Guest {
         name: told.name.clone(),
         uuid: told.uuid.clone(),
@@ -172,12 +173,12 @@ fn guest(told: &client::Guest) -> Guest {
         hypervisor: told.hypervisor.clone(),
         primary: told.primary,
         volumes: told.volumes.clone(),
-        mtime: Duration::ZERO,
+        mtime: Duration::try_from_secs_f64(told.mtime).unwrap_or_default(),
     }
 }
 
 /// The name of this machine in its cluster.
-fn node_name(paths: &Paths) -> Result<String> {
+pub(crate) fn node_name(paths: &Paths) -> Result<String> {
     if let Some(name) = std::fs::read(paths.identity())
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Identity>(&bytes).ok())
