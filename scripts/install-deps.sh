@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what the build, the lab and its guest need, on a bare Debian 12 (or newer), as root.
-# Does nothing when everything is there.
+# Installs what the build, the lab and its guest need, on a bare Debian 12 (or newer), as root, and makes the
+# users of the daemons. Does nothing when everything is there.
 #   install-deps.sh --services    also Ceph, Gluster and Prometheus, which `make test-full` tries
 set -euo pipefail
 
@@ -63,10 +63,22 @@ rust() {
     fail "Rust could not be installed; install it by hand (https://rustup.rs) and try again"
 }
 
+# users: whom daemons become that need not be root; as dist/sysusers.d has them.
+users() {
+  local user
+  for user in gnt-confd gnt-mond; do
+    getent passwd $user >/dev/null && continue
+    [ "$(id -u)" = 0 ] || fail "the user $user is missing: run it as root"
+    useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin $user
+    echo "made the user $user"
+  done
+}
+
 mapfile -t plain < <(missing "${build[@]}" "${lab[@]}" "${guest[@]}" "${uml[@]}" "${services[@]}")
 mapfile -t pair < <(missing "${virt[@]}")
 if [ $((${#plain[@]} + ${#pair[@]})) -eq 0 ]; then
   echo "all packages are installed"
+  users
   rust
   exit 0
 fi
@@ -115,4 +127,5 @@ if [ ${#pair[@]} -gt 0 ]; then
   apt install --no-install-recommends "${suite[@]}" "${virt[@]}"
 fi
 echo "all packages are installed"
+users
 rust
