@@ -6,7 +6,7 @@ CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),car
 DEMO := target/release/gnt-lab --name demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build guest uml demo demo-down test test-full soak bench fmt lint clean need-cargo need-root
+.PHONY: help deps build guest uml demo demo-down test test-full soak bench bench-peers fmt lint clean need-cargo need-root
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,11 @@ soak: need-cargo need-root ## work and faults for MINUTES=30 on five nodes, then
 bench: need-cargo need-root ## measure: one JSON object a line on standard output (as root)
 	@$(CARGO) build --release --workspace >&2
 	@target/release/roost-bench
+
+bench-peers: need-cargo need-root ## confd and mond beside Debian's own ganeti: one JSON object a line; QUICK=1 for a smoke run (as root)
+	@scripts/build-ganeti-peer --quiet >&2
+	@$(CARGO) build --release --workspace >&2
+	@target/release/roost-bench-peers $(if $(QUICK),--quick)
 
 need-root:
 	@test "$$(id -u)" = 0 || { echo "whole clusters need namespaces and bridges: run it as root"; exit 1; }

@@ -57,7 +57,7 @@ fn says(request: &Request<'_>, serial: u64) -> (u8, Value, u64) {
             json!({"lv": {"active": false, "interval": 60_000_000}})
         }
         (QueryType::NodeGuests, _) => json!({"total": 1, "instances":
-            [["a", "u", "up", "kvm", true, [["vg", "lv1"], ["vg", "lv2"]]]]}),
+            [["a", "u", "up", "kvm", true, [["vg", "lv1"], ["vg", "lv2"]], 1.5]]}),
     };
     (0, value, serial)
 }

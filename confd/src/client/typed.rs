@@ -56,7 +56,7 @@ pub struct Collector {
 }
 
 /// An instance of a node, in short.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Guest {
     pub name: String,
     pub uuid: String,
@@ -67,6 +67,9 @@ pub struct Guest {
     pub primary: bool,
     /// Logical volumes, with those below others: volume group, volume.
     pub volumes: Vec<(String, String)>,
+    /// When its configuration was last changed: seconds since 1970.
+    #[serde(default)]
+    pub mtime: f64,
 }
 
 #[derive(Deserialize)]
