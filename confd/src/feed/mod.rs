@@ -38,8 +38,8 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest pause after bad updates: whole configurations are not asked for all the time.
 const LONGEST: Duration = Duration::from_secs(60);
-/// The same complaint is not made again before.
-const QUIET: Duration = Duration::from_secs(60);
+/// The same complaint is not made again before: on nodes that are no master candidates it stays true.
+const QUIET: Duration = Duration::from_secs(3600);
 /// What is answered before anything was read: Ganeti's words.
 pub const NOT_LOADED: &str = "Configuration not yet loaded";
 

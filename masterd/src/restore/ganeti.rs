@@ -20,6 +20,8 @@ use roost_proto::paths::{Identity, Paths};
 use std::fmt::Write;
 use std::path::Path;
 
+/// Ganeti's own `config.data`, kept beside what is published in its place.
+const ORIGINAL: &str = "config.data.ganeti";
 /// Found on instances that were up.
 const WAS_UP: &str = "imported:up";
 
@@ -74,8 +76,18 @@ pub fn import(paths: &Paths, spec: &GanetiImport) -> Result<String> {
         documents.push(numbers_end(JobId(last), &why, clock::now())?);
     }
     let epoch = Epoch(0);
+    keep_original(paths)?;
     Place { identity, authority, own: pair, others, config, documents, epoch }.write(paths)?;
     Ok(text)
+}
+
+/// Where Ganeti's file is masterd will publish ours: the way back needs the original.
+fn keep_original(paths: &Paths) -> Result<()> {
+    let (original, kept) = (paths.published_config(), paths.data_dir().join(ORIGINAL));
+    if original.exists() && !kept.exists() {
+        files::write(&kept, &files::read_bytes(&original)?, 0o600)?;
+    }
+    Ok(())
 }
 
 fn node_named(config: &ConfigData, name: &str) -> Result<NodeId> {

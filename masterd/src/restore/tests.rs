@@ -279,7 +279,11 @@ async fn ganetis_cluster_becomes_ours() {
     assert!(!paths.data_dir().exists(), "a dry run writes nothing");
 
     let spec = GanetiImport { force: true, ..spec };
+    std::fs::create_dir_all(paths.data_dir()).unwrap();
+    std::fs::write(paths.published_config(), "theirs").unwrap();
     take_over(&paths, spec.clone()).unwrap();
+    let kept = paths.data_dir().join("config.data.ganeti");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "theirs", "the way back needs it");
     let (state, _) = load(&paths);
     let config = state.config();
     let file = fixture();

@@ -16,16 +16,25 @@ pub struct Site {
 
 impl Site {
     pub fn up(name: &str) -> Site {
+        Site::of(name, Hypervisor::Fake, &NODES)
+    }
+
+    /// Two of the nodes, with real guests.
+    pub fn with_guests(name: &str) -> Site {
+        Site::of(name, Hypervisor::Kvm, &NODES[..2])
+    }
+
+    fn of(name: &str, hypervisor: Hypervisor, nodes: &[&str]) -> Site {
         let root = tempfile::tempdir().unwrap();
-        let hypervisor = Hypervisor::Fake;
         let lab = Lab::up(Options {
             root: root.path().into(),
+            nodes: nodes.len(),
             hypervisor,
             init: true,
             ..Options::new(name)
         });
         let site = Site { lab: lab.unwrap(), _root: root };
-        for node in NODES {
+        for node in nodes {
             site.until(node, "gnt-confd-client ping --timeout 2 --address 127.0.0.1");
         }
         site
