@@ -26,7 +26,7 @@ impl ViewSink {
 
 impl Sink for ViewSink {
     fn begin(&mut self, begin: Begin) {
-        self.update = Some(Update::begin(begin));
+        self.update = Some(self.shared.begin(begin));
     }
 
     fn put(&mut self, put: Put) -> Result<()> {

@@ -36,15 +36,19 @@ pub fn read_id(space: Space, text: &str) -> Result<Id, String> {
 
 /// Whether the indexes can do with an object. Errors: what is wrong.
 pub fn check(space: Space, packed: Packed<'_>) -> Result<(), String> {
-    match space {
+    let object = match space {
+        Space::Top | Space::Cluster => Ok(()),
+        _ => facts::object(packed),
+    };
+    let checked = object.and_then(|()| match space {
         Space::Top => facts::version(packed).map(drop),
         Space::Cluster => facts::cluster(packed).map(drop),
         Space::Node => facts::node(packed).map(drop),
         Space::Instance => facts::instance(packed).map(drop),
         Space::Disk => facts::minors(packed).map(drop),
-        Space::NodeGroup | Space::Network | Space::Filter => facts::object(packed),
-    }
-    .map_err(|why| {
+        Space::NodeGroup | Space::Network | Space::Filter => Ok(()),
+    });
+    checked.map_err(|why| {
         let id = if packed.id == NO_ID { String::new() } else { format!(" {}", packed.id) };
         let name =
             if packed.name.is_empty() { String::new() } else { format!(" '{}'", packed.name) };

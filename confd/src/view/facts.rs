@@ -2,34 +2,35 @@
 //! says which key; whose key it is, the caller adds.
 
 use super::id::Id;
+use super::pool::{key, known_key};
 use super::token::{Cursor, Packed, Text, Token};
 
 /// A sentence: which key is wrong, and how.
 pub type Problem = String;
 
-fn wrong<T>(key: &str, should: &str) -> Result<T, Problem> {
-    Err(format!("'{key}' is not {should}"))
+fn wrong<T>(key: u32, should: &str) -> Result<T, Problem> {
+    Err(format!("'{}' is not {should}", known_key(key)))
 }
 
-fn text<'a>(key: &str, at: &mut Cursor<'a>) -> Result<Text<'a>, Problem> {
+fn text<'a>(key: u32, at: &mut Cursor<'a>) -> Result<Text<'a>, Problem> {
     match at.next() {
         Token::Text(text) => Ok(text),
         _ => wrong(key, "a string"),
     }
 }
 
-fn id(key: &str, at: &mut Cursor<'_>) -> Result<Id, Problem> {
+fn id(key: u32, at: &mut Cursor<'_>) -> Result<Id, Problem> {
     text(key, at).ok().and_then(|t| t.id()).map_or_else(|| wrong(key, "a UUID"), Ok)
 }
 
-fn bool(key: &str, at: &mut Cursor<'_>) -> Result<bool, Problem> {
+fn bool(key: u32, at: &mut Cursor<'_>) -> Result<bool, Problem> {
     match at.next() {
         Token::Bool(value) => Ok(value),
         _ => wrong(key, "true or false"),
     }
 }
 
-fn uint(key: &str, at: &mut Cursor<'_>) -> Result<u64, Problem> {
+fn uint(key: u32, at: &mut Cursor<'_>) -> Result<u64, Problem> {
     match at.next() {
         Token::Uint(number) => Ok(number),
         _ => wrong(key, "a number from 0 on"),
@@ -38,7 +39,7 @@ fn uint(key: &str, at: &mut Cursor<'_>) -> Result<u64, Problem> {
 
 /// Calls `each` in front of every item of a list. `each` must go past it.
 fn items<'a>(
-    key: &str,
+    key: u32,
     at: &mut Cursor<'a>,
     mut each: impl FnMut(&mut Cursor<'a>) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
@@ -48,9 +49,9 @@ fn items<'a>(
 
 /// Calls `each` with every key of an object, in front of its value; what it does not read is skipped.
 fn members<'a>(
-    key: &str,
+    key: u32,
     at: &mut Cursor<'a>,
-    mut each: impl FnMut(&'a str, &mut Cursor<'a>) -> Result<(), Problem>,
+    mut each: impl FnMut(u32, &mut Cursor<'a>) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let mut result = Ok(());
     let object = at.members(|key, at| {
@@ -72,8 +73,8 @@ fn there<T>(key: &str, value: Option<T>) -> Result<T, Problem> {
 
 /// Every object: that it is one, and is the one it is said to be.
 pub fn object(packed: Packed<'_>) -> Result<(), Problem> {
-    members("it", &mut packed.cursor(), |key, at| {
-        if key == "uuid" && id(key, at)? != packed.id {
+    members(key::IT, &mut packed.cursor(), |key, at| {
+        if key == key::UUID && id(key, at)? != packed.id {
             return wrong(key, "what it is stored under");
         }
         Ok(())
@@ -90,13 +91,12 @@ pub struct Node {
 
 pub fn node(packed: Packed<'_>) -> Result<Node, Problem> {
     let (mut ip, mut candidate, mut drained, mut offline) = (None, None, None, None);
-    object(packed)?;
-    members("it", &mut packed.cursor(), |key, at| {
+    members(key::IT, &mut packed.cursor(), |key, at| {
         match key {
-            "primary_ip" => ip = Some(Box::from(text(key, at)?.to_str())),
-            "master_candidate" => candidate = Some(bool(key, at)?),
-            "drained" => drained = Some(bool(key, at)?),
-            "offline" => offline = Some(bool(key, at)?),
+            key::PRIMARY_IP => ip = Some(Box::from(text(key, at)?.to_str())),
+            key::MASTER_CANDIDATE => candidate = Some(bool(key, at)?),
+            key::DRAINED => drained = Some(bool(key, at)?),
+            key::OFFLINE => offline = Some(bool(key, at)?),
             _ => {}
         }
         Ok(())
@@ -127,22 +127,21 @@ pub struct Instance<'a> {
 pub fn instance(packed: Packed<'_>) -> Result<Instance<'_>, Problem> {
     let mut facts = Instance::default();
     let mut forthcoming = false;
-    object(packed)?;
-    members("it", &mut packed.cursor(), |key, at| {
+    members(key::IT, &mut packed.cursor(), |key, at| {
         match key {
-            "forthcoming" => forthcoming = bool(key, at)?,
-            "primary_node" => facts.primary_node = Some(id(key, at)?),
-            "disks" => items(key, at, |at| {
-                facts.disks.push(id("disks", at)?);
+            key::FORTHCOMING => forthcoming = bool(key, at)?,
+            key::PRIMARY_NODE => facts.primary_node = Some(id(key, at)?),
+            key::DISKS => items(key, at, |at| {
+                facts.disks.push(id(key::DISKS, at)?);
                 Ok(())
             })?,
-            "nics" => items(key, at, |at| {
+            key::NICS => items(key, at, |at| {
                 let (mut ip, mut link) = (None, None);
-                members("nics", at, |key, at| {
+                members(key::NICS, at, |key, at| {
                     match key {
-                        "ip" => ip = Some(text(key, at)?),
-                        "nicparams" => members(key, at, |key, at| {
-                            if key == "link" {
+                        key::IP => ip = Some(text(key, at)?),
+                        key::NICPARAMS => members(key, at, |key, at| {
+                            if key == key::LINK {
                                 link = Some(text(key, at)?);
                             }
                             Ok(())
@@ -176,25 +175,24 @@ pub struct Minor {
 /// Both ends of each mirror in a disk: its own, then those of its children.
 pub fn minors(packed: Packed<'_>) -> Result<Vec<Minor>, Problem> {
     let mut found = vec![];
-    object(packed)?;
     minors_below(&mut packed.cursor(), &mut found)?;
     Ok(found)
 }
 
 fn minors_below(at: &mut Cursor<'_>, found: &mut Vec<Minor>) -> Result<(), Problem> {
     let (mut template, mut logical_id, mut below) = (None, None, vec![]);
-    members("children", at, |key, at| {
+    members(key::CHILDREN, at, |key, at| {
         match key {
-            "dev_type" => template = Some(text(key, at)?),
-            "logical_id" => logical_id = Some(*at),
-            "children" => items(key, at, |at| minors_below(at, &mut below))?,
+            key::DEV_TYPE => template = Some(text(key, at)?),
+            key::LOGICAL_ID => logical_id = Some(*at),
+            key::CHILDREN => items(key, at, |at| minors_below(at, &mut below))?,
             _ => {}
         }
         Ok(())
     })?;
     if template.is_some_and(|t| t.to_str() == "drbd") {
         let mut at = there("logical_id", logical_id)?;
-        let key = "logical_id";
+        let key = key::LOGICAL_ID;
         if !matches!(at.next(), Token::Array(6)) {
             return wrong(key, "[node, node, port, minor, minor, secret]");
         }
@@ -215,16 +213,16 @@ pub fn volumes<'a>(packed: Packed<'a>, mut each: impl FnMut(Text<'a>, Text<'a>))
 
 fn volumes_below<'a>(at: &mut Cursor<'a>, each: &mut impl FnMut(Text<'a>, Text<'a>)) {
     let (mut plain, mut volume) = (false, None);
-    let read = members("children", at, |key, at| {
+    let read = members(key::CHILDREN, at, |key, at| {
         match key {
-            "dev_type" => plain = text(key, at)?.to_str() == "plain",
-            "logical_id" => {
+            key::DEV_TYPE => plain = text(key, at)?.to_str() == "plain",
+            key::LOGICAL_ID => {
                 let mut at = *at;
                 if at.next() == Token::Array(2) {
                     volume = Some((text(key, &mut at)?, text(key, &mut at)?));
                 }
             }
-            "children" => items(key, at, |at| {
+            key::CHILDREN => items(key, at, |at| {
                 volumes_below(at, each);
                 Ok(())
             })?,
@@ -242,8 +240,8 @@ pub fn guest(packed: Packed<'_>) -> (Option<Text<'_>>, Option<Text<'_>>) {
     let (mut state, mut hypervisor) = (None, None);
     packed.cursor().members(|key, at| {
         let wanted = match key {
-            "admin_state" => &mut state,
-            "hypervisor" => &mut hypervisor,
+            key::ADMIN_STATE => &mut state,
+            key::HYPERVISOR => &mut hypervisor,
             _ => return,
         };
         *wanted = text(key, at).ok();
@@ -255,7 +253,7 @@ pub fn guest(packed: Packed<'_>) -> (Option<Text<'_>>, Option<Text<'_>>) {
 pub fn mtime<'a>(packed: Packed<'a>) -> Option<Cursor<'a>> {
     let mut found = None;
     packed.cursor().members(|key, at| {
-        if key == "mtime" {
+        if key == key::MTIME {
             found = Some(*at);
         }
     });
@@ -266,7 +264,7 @@ pub fn mtime<'a>(packed: Packed<'a>) -> Option<Cursor<'a>> {
 pub fn disks(packed: Packed<'_>) -> Vec<Id> {
     let mut found = vec![];
     packed.cursor().members(|key, at| {
-        if key == "disks" {
+        if key == key::DISKS {
             // What was stored was read once before.
             let _ = items(key, at, |at| {
                 found.push(id(key, at)?);
@@ -302,31 +300,32 @@ impl Default for Collector {
 pub fn cluster(packed: Packed<'_>) -> Result<Cluster, Problem> {
     let (mut master_node, mut master_ip, mut link) = (None, None, None);
     let (mut has_xen, mut collectors) = (false, vec![]);
-    members("it", &mut packed.cursor(), |key, at| {
+    members(key::IT, &mut packed.cursor(), |key, at| {
         match key {
-            "master_node" => master_node = Some(id(key, at)?),
-            "master_ip" => master_ip = Some(Box::from(text(key, at)?.to_str())),
-            "enabled_hypervisors" => items(key, at, |at| {
-                has_xen |= text("enabled_hypervisors", at)?.to_str().starts_with("xen");
+            key::MASTER_NODE => master_node = Some(id(key, at)?),
+            key::MASTER_IP => master_ip = Some(Box::from(text(key, at)?.to_str())),
+            key::ENABLED_HYPERVISORS => items(key, at, |at| {
+                has_xen |= text(key::ENABLED_HYPERVISORS, at)?.to_str().starts_with("xen");
                 Ok(())
             })?,
-            "nicparams" => {
+            key::NICPARAMS => {
                 let mut at = *at;
                 if at.enter("default") && at.enter("link") {
-                    link = Some(Box::from(text("link", &mut at)?.to_str()));
+                    link = Some(Box::from(text(key::LINK, &mut at)?.to_str()));
                 }
             }
-            "data_collectors" => members(key, at, |name, at| {
+            key::DATA_COLLECTORS => members(key, at, |name, at| {
                 let mut collector = Collector::default();
+                let called = Box::from(at.key(name));
                 members(name, at, |key, at| {
                     match key {
-                        "active" => collector.active = bool(key, at)?,
-                        "interval" => collector.interval = uint(key, at)?,
+                        key::ACTIVE => collector.active = bool(key, at)?,
+                        key::INTERVAL => collector.interval = uint(key, at)?,
                         _ => {}
                     }
                     Ok(())
                 })?;
-                collectors.push((Box::from(name), collector));
+                collectors.push((called, collector));
                 Ok(())
             })?,
             _ => {}
@@ -346,8 +345,8 @@ pub fn cluster(packed: Packed<'_>) -> Result<Cluster, Problem> {
 /// The version of the configuration's format.
 pub fn version(packed: Packed<'_>) -> Result<u64, Problem> {
     let mut version = None;
-    members("it", &mut packed.cursor(), |key, at| {
-        if key == "version" {
+    members(key::IT, &mut packed.cursor(), |key, at| {
+        if key == key::VERSION {
             version = Some(uint(key, at)?);
         }
         Ok(())

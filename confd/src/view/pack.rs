@@ -43,7 +43,8 @@ pub struct Packer<'p> {
     id: Id,
     name: String,
     serial: u64,
-    last: Option<u64>,
+    /// Bits of the last two numbers with a fraction, the last first.
+    last: [u64; 2],
     out: Vec<u8>,
 }
 
@@ -54,7 +55,7 @@ impl<'p> Packer<'p> {
             id,
             name: String::new(),
             serial: 0,
-            last: None,
+            last: [0; 2],
             out: Vec::with_capacity(256),
         }
     }
@@ -99,10 +100,14 @@ impl<'p> Packer<'p> {
             return self.int(number as i64);
         }
         let bits = number.to_bits();
-        if self.last == Some(bits) {
+        if self.last[0] == bits {
             return self.out.push(tag::SAME_FLOAT);
         }
-        self.last = Some(bits);
+        if self.last[1] == bits {
+            self.last.swap(0, 1);
+            return self.out.push(tag::OTHER_FLOAT);
+        }
+        self.last = [bits, self.last[0]];
         self.out.push(tag::FLOAT);
         self.out.extend_from_slice(&bits.to_le_bytes());
     }
@@ -480,7 +485,7 @@ mod tests {
         let mut pool = Pool::default();
         let value = json!({
             "name": "näme\n", "serial_no": 70, "uuid": OWN, "null": {"in": null},
-            "numbers": [0, 63, 64, u64::MAX, -1, i64::MIN, 0.5, 0.5, 1e300, -2.25, 0.5],
+            "numbers": [0, 63, 64, u64::MAX, -1, i64::MIN, 0.5, 0.5, 1e300, 0.5, 1e300, -2.25, 1e300, 0.5],
             "texts": ["", "a", "\"\\", "ü😀\u{7f}", "aa:00:01:02:03:ff", "aa:00:01:02:03:FF", "10.0.0.1",
                 "010.0.0.1", "10.0.0.256", "0123456789abcdef", "0123456789abcde", OWN,
                 "cccccccc-0000-4000-8000-000000000001", "cccccccc-0000-4000-8000-000000000001.disk0_data",

@@ -8,13 +8,15 @@
 //!
 //! An update that fails changes nothing: an old answer is better than none.
 
+use super::id::Id;
 use super::{Update, View};
 use crate::answers::Answers;
 use crate::feed::NOT_LOADED;
 use crate::wire::{Head, Request, Status, quote};
-use roost_proto::error::{Error, Result};
+use roost_proto::error::Result;
+use roost_proto::published::{Begin, Space};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The view that counts.
 #[derive(Debug)]
@@ -45,35 +47,46 @@ impl Shared {
 
     /// There is no configuration any more; `why` is what everyone is told.
     pub fn clear(&self, why: &str) {
-        self.turn_into(State::Nothing(why.to_owned()));
-    }
-
-    fn turn_into(&self, new: State) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *state, new);
+        let old = std::mem::replace(&mut *state, State::Nothing(why.to_owned()));
         self.generation.fetch_add(1, Ordering::Release);
         drop(state);
-        // It takes a while, and nobody should wait for it.
         drop(old);
+    }
+
+    /// An update begins. One at a time: another that is committed in between spoils a snapshot.
+    pub fn begin(self: &Arc<Shared>, begin: Begin) -> Update {
+        Update::begin(begin, self)
     }
 
     /// Everything of an update counts from now on. Errors: something in it could not be read, a
     /// snapshot is not whole, or there is nothing yet that could be changed; nothing has changed.
     pub fn commit(&self, update: Update) -> Result<()> {
-        let update = match update.into_view() {
-            Ok(view) => {
-                self.turn_into(State::Loaded(view?));
-                return Ok(());
-            }
-            Err(changes) => changes,
-        };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State::Loaded(view) = &mut *state else {
-            return Err(Error::environment("There is no configuration yet that could be changed"));
+        let view = match &mut *state {
+            State::Nothing(_) => None,
+            State::Loaded(view) => Some(&mut **view),
         };
-        let done = update.apply(view);
+        let new = update.apply(view, self.now());
         self.generation.fetch_add(1, Ordering::Release);
-        done
+        let old = new?.map(|new| std::mem::replace(&mut *state, State::Loaded(new)));
+        drop(state);
+        // It takes a while, and nobody should wait for it.
+        drop(old);
+        Ok(())
+    }
+
+    /// The generation.
+    pub(super) fn now(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Appends an object as JSON, if it is there.
+    pub(super) fn write(&self, space: Space, id: Id, out: &mut Vec<u8>) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if let State::Loaded(view) = &*state {
+            view.write_object(space, id, out);
+        }
     }
 
     /// Whether there is a configuration.
@@ -102,6 +115,6 @@ impl Answers for Shared {
     }
 
     fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.now()
     }
 }

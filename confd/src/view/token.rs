@@ -3,7 +3,7 @@
 //! ```text
 //!   value   tag, content:
 //!     null false true        –
-//!     number                 varint; or 8 bytes; or nothing: the one before it in the object again
+//!     number                 varint; or 8 bytes; or nothing: one of the two before it in the object again
 //!     text                   in the pool: its number; else by its form: UUID 16 bytes, MAC 6, IPv4 4, hexadecimal
 //!                            half as many, one with a UUID in it: 16, what is before, what is behind; else length, bytes
 //!     the object's own UUID, name and serial number: nothing, they stand beside it
@@ -29,6 +29,7 @@ pub mod tag {
     /// −1 − what follows.
     pub const NEGATIVE: u8 = 4;
     pub const FLOAT: u8 = 5;
+    /// The last one.
     pub const SAME_FLOAT: u8 = 6;
     /// Stands in JSON as it is.
     pub const PLAIN: u8 = 7;
@@ -44,6 +45,8 @@ pub mod tag {
     pub const WITH_ID: u8 = 17;
     pub const OBJECT: u8 = 18;
     pub const ARRAY: u8 = 19;
+    /// The one before the last.
+    pub const OTHER_FLOAT: u8 = 20;
     /// From here on tags with small numbers in them.
     pub const ARRAYS: u8 = 0x20;
     pub const OBJECTS: u8 = 0x40;
@@ -99,7 +102,7 @@ impl<'a> Packed<'a> {
 
     /// In front of its value.
     pub fn cursor(self) -> Cursor<'a> {
-        Cursor { object: self, at: 0, last: 0 }
+        Cursor { object: self, at: 0, last: [0; 2] }
     }
 
     /// Appends it as JSON.
@@ -227,8 +230,8 @@ pub fn put_uint(number: u64, out: &mut Vec<u8>) {
 pub struct Cursor<'a> {
     object: Packed<'a>,
     at: usize,
-    /// Bits of the last number with a fraction.
-    last: u64,
+    /// Bits of the last two numbers with a fraction, the last first.
+    last: [u64; 2],
 }
 
 impl<'a> Cursor<'a> {
@@ -260,6 +263,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn quoted(&self, id: u32) -> Option<&'a [u8]> {
+        self.object.pool.quoted(id)
+    }
+
     /// What comes next, and goes past it; not past the values within it.
     pub fn next(&mut self) -> Token<'a> {
         let tag = self.object.body[self.at];
@@ -272,10 +279,14 @@ impl<'a> Cursor<'a> {
             tag::UINT => Token::Uint(self.number()),
             tag::NEGATIVE => Token::Negative(-1 - self.number() as i64),
             tag::FLOAT => {
-                self.last = u64::from_le_bytes(self.array());
-                Token::Float(f64::from_bits(self.last))
+                self.last = [u64::from_le_bytes(self.array()), self.last[0]];
+                Token::Float(f64::from_bits(self.last[0]))
             }
-            tag::SAME_FLOAT => Token::Float(f64::from_bits(self.last)),
+            tag::SAME_FLOAT => Token::Float(f64::from_bits(self.last[0])),
+            tag::OTHER_FLOAT => {
+                self.last.swap(0, 1);
+                Token::Float(f64::from_bits(self.last[0]))
+            }
             tag::PLAIN => Token::Text(Text::Plain(self.str())),
             tag::TEXT => Token::Text(Text::Other(self.str())),
             tag::POOLED => {
@@ -321,18 +332,31 @@ impl<'a> Cursor<'a> {
 
     /// Goes past a value and all that is in it.
     pub fn skip(&mut self) {
-        let within = match self.next() {
-            Token::Object(keys) => keys.len(),
-            Token::Array(count) => count,
-            _ => 0,
-        };
-        for _ in 0..within {
-            self.skip();
+        let mut left = 1_usize;
+        while left > 0 {
+            left -= 1;
+            let tag = self.object.body[self.at];
+            // Most values are one byte.
+            if matches!(tag, tag::UINTS..|tag::NULL..=tag::TRUE| tag::OWN_ID..=tag::OWN_SERIAL) {
+                self.at += 1;
+                continue;
+            }
+            left += match self.next() {
+                Token::Object(keys) => keys.len(),
+                Token::Array(count) => count,
+                _ => 0,
+            };
         }
     }
 
     /// Appends a value as JSON and goes past it.
     pub fn write(&mut self, out: &mut Vec<u8>) {
+        let tag = self.object.body[self.at];
+        if let Some(quoted) = tag.checked_sub(tag::POOLEDS).and_then(|id| self.quoted(id.into())) {
+            self.at += 1;
+            // Without the colon.
+            return out.extend_from_slice(&quoted[..quoted.len() - 1]);
+        }
         match self.next() {
             Token::Null => out.extend_from_slice(b"null"),
             Token::Bool(true) => out.extend_from_slice(b"true"),
@@ -348,8 +372,13 @@ impl<'a> Cursor<'a> {
                     if at > 0 {
                         out.push(b',');
                     }
-                    self.pooled(*key).write(out);
-                    out.push(b':');
+                    match self.quoted(*key) {
+                        Some(quoted) => out.extend_from_slice(quoted),
+                        None => {
+                            self.pooled(*key).write(out);
+                            out.push(b':');
+                        }
+                    }
                     self.write(out);
                 }
                 out.push(b'}');
@@ -367,13 +396,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Calls `each` with every key of the object that comes next, in front of its value; `each` may
-    /// leave it to be skipped. False: it is no object.
-    pub fn members(&mut self, mut each: impl FnMut(&'a str, &mut Cursor<'a>)) -> bool {
+    /// Calls `each` with every key (its number) of the object that comes next, in front of its value;
+    /// `each` may leave it to be skipped. False: it is no object.
+    pub fn members(&mut self, mut each: impl FnMut(u32, &mut Cursor<'a>)) -> bool {
         let Token::Object(keys) = self.next() else { return false };
         for key in keys {
             let before = self.at;
-            each(self.object.pool.string(*key).0, self);
+            each(*key, self);
             if self.at == before {
                 self.skip();
             }
@@ -381,13 +410,18 @@ impl<'a> Cursor<'a> {
         true
     }
 
+    /// The text of a key.
+    pub fn key(&self, key: u32) -> &'a str {
+        self.object.pool.string(key).0
+    }
+
     /// Goes to a value in the object or array that comes next: by its key, or its number from 0.
     /// False: there is none.
     pub fn enter(&mut self, step: &str) -> bool {
         let (place, count) = match self.next() {
             Token::Object(keys) => {
-                let is_it = |key: &u32| self.object.pool.string(*key).0 == step;
-                (keys.iter().position(is_it), keys.len())
+                let wanted = self.object.pool.find(step);
+                (wanted.and_then(|wanted| keys.iter().position(|k| *k == wanted)), keys.len())
             }
             Token::Array(count) => {
                 let digits = step.bytes().all(|b| b.is_ascii_digit());

@@ -134,7 +134,7 @@ fn addresses_of_instances() {
     assert_eq!(refused(&shared, kind, dict()), json!("Invalid query type"));
 
     // Another default link, nothing else.
-    let mut update = begin(false);
+    let mut update = begin(&shared, false);
     config["cluster"]["nicparams"]["default"]["link"] = json!("br1");
     put(&mut update, Space::Cluster, "", &config["cluster"]).unwrap();
     shared.commit(update).unwrap();

@@ -153,13 +153,22 @@ impl Change {
 
 type Model = BTreeMap<(Space, String), Value>;
 
-fn from_scratch(model: &Model) -> Shared {
-    let mut update = begin(true);
-    for ((space, id), body) in model {
+/// As one snapshot, in this order or the other way round: what is referred to may come later.
+fn whole(shared: &Arc<Shared>, model: &Model, order: bool) {
+    let mut update = begin(shared, true);
+    let mut objects: Vec<_> = model.iter().collect();
+    if !order {
+        objects.reverse();
+    }
+    for ((space, id), body) in objects {
         put(&mut update, *space, id, body).unwrap();
     }
-    let shared = Shared::new();
     shared.commit(update).unwrap();
+}
+
+fn from_scratch(model: &Model, order: bool) -> Arc<Shared> {
+    let shared = Arc::new(Shared::new());
+    whole(&shared, model, order);
     shared
 }
 
@@ -214,10 +223,12 @@ proptest! {
             let (space, id, body) = Change::Node { node, name: node, flags: 1 }.body(cluster);
             model.insert((space, id), body.unwrap());
         }
-        let shared = from_scratch(&model);
+        let shared = from_scratch(&model, true);
+        // Gets a snapshot each time.
+        let followed = from_scratch(&model, true);
         let questions = questions();
         for changes in &updates {
-            let mut update = begin(false);
+            let mut update = begin(&shared, false);
             let mut next = model.clone();
             let mut good = true;
             for change in changes {
@@ -237,27 +248,17 @@ proptest! {
             if good {
                 model = next;
             }
-            let whole = if order {
-                from_scratch(&model)
-            } else {
-                // The other way round: what is referred to comes after what refers to it.
-                let mut update = begin(true);
-                for ((space, id), body) in model.iter().rev() {
-                    put(&mut update, *space, id, body).unwrap();
-                }
-                let shared = Shared::new();
-                shared.commit(update).unwrap();
-                shared
-            };
+            let fresh = from_scratch(&model, order);
+            whole(&followed, &model, order);
             for (kind, query) in &questions {
                 let show = |(status, serial, out): (Status, u64, Vec<u8>)| {
                     (status, serial, String::from_utf8(out).unwrap())
                 };
-                prop_assert_eq!(
-                    show(ask_raw(&shared, *kind, query.clone())),
-                    show(ask_raw(&whole, *kind, query.clone())),
-                    "{:?} {:?}", kind, query
-                );
+                let expected = show(ask_raw(&fresh, *kind, query.clone()));
+                for shared in [&shared, &followed] {
+                    let got = show(ask_raw(shared, *kind, query.clone()));
+                    prop_assert_eq!(&got, &expected, "{:?} {:?}", kind, query);
+                }
             }
         }
     }

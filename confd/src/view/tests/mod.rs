@@ -15,6 +15,7 @@ use roost_proto::error::Result;
 use roost_proto::published::{Begin, Delete, Put, Space};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The one that the recorded answers are from.
 const RECORDED: &str = include_str!("../../../fixtures/confd-config.data.json");
@@ -32,8 +33,8 @@ fn raw(body: &Value) -> Box<RawValue> {
     to_raw_value(body).unwrap()
 }
 
-fn begin(snapshot: bool) -> Update {
-    Update::begin(Begin { serial: 1, snapshot, epoch: None })
+fn begin(shared: &Arc<Shared>, snapshot: bool) -> Update {
+    shared.begin(Begin { serial: 1, snapshot, epoch: None })
 }
 
 fn put(update: &mut Update, space: Space, id: &str, body: &Value) -> Result<()> {
@@ -45,8 +46,8 @@ fn delete(update: &mut Update, space: Space, id: &str) -> Result<()> {
 }
 
 /// All of a `config.data`, as the feed brings it.
-fn snapshot(config: &Value) -> Update {
-    let mut update = begin(true);
+fn snapshot(shared: &Arc<Shared>, config: &Value) -> Update {
+    let mut update = begin(shared, true);
     let mut top = config.clone();
     for (map, space) in MAPS {
         for (id, body) in config[map].as_object().unwrap() {
@@ -60,9 +61,9 @@ fn snapshot(config: &Value) -> Update {
     update
 }
 
-fn loaded(config: &Value) -> Shared {
-    let shared = Shared::new();
-    shared.commit(snapshot(config)).unwrap();
+fn loaded(config: &Value) -> Arc<Shared> {
+    let shared = Arc::new(Shared::new());
+    shared.commit(snapshot(&shared, config)).unwrap();
     shared
 }
 

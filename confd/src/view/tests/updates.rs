@@ -11,7 +11,7 @@ fn name(shared: &Shared) -> Value {
 
 #[test]
 fn before_anything_is_there() {
-    let shared = Shared::new();
+    let shared = Arc::new(Shared::new());
     let told =
         |shared: &Shared| QueryType::ALL.map(|kind| ask(shared, kind, text("node1")).unwrap_err());
     assert!(told(&shared).iter().all(|t| *t == json!("Configuration not yet loaded")));
@@ -22,10 +22,10 @@ fn before_anything_is_there() {
         told(&shared).iter().all(|t| *t == json!("Cannot load configuration from /x: not there"))
     );
     assert_ne!(shared.generation(), before);
-    let error = shared.commit(begin(false)).unwrap_err();
+    let error = shared.commit(begin(&shared, false)).unwrap_err();
     assert!(error.to_string().contains("There is no configuration yet"), "{error}");
 
-    shared.commit(snapshot(&recorded())).unwrap();
+    shared.commit(snapshot(&shared, &recorded())).unwrap();
     assert_eq!((name(&shared), shared.serial()), (json!("inst1.example.org"), Some(42)));
     shared.clear("gone");
     assert_eq!(told(&shared)[0], json!("gone"));
@@ -110,7 +110,7 @@ fn an_update_that_cannot_be_read_changes_nothing() {
             "The top level cannot be read: 'version' is missing",
         ),
     ] {
-        let mut update = begin(false);
+        let mut update = begin(&shared, false);
         put(&mut update, Space::Instance, INSTANCE, &good).unwrap();
         let error = put(&mut update, space, id, &body).unwrap_err().to_string();
         // The cluster's name is not one of the keys that are looked at.
@@ -121,19 +121,23 @@ fn an_update_that_cannot_be_read_changes_nothing() {
         assert_eq!(shared.commit(update).unwrap_err().to_string(), error);
     }
     for (space, word) in [(Space::Cluster, "cluster"), (Space::Top, "top level")] {
-        let mut update = begin(false);
+        let mut update = begin(&shared, false);
         let error = delete(&mut update, space, "").unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
         shared.commit(update).unwrap_err();
     }
     // Whole configurations, too.
-    let mut update = begin(true);
+    let mut update = begin(&shared, true);
     put(&mut update, Space::Instance, INSTANCE, &good).unwrap();
     let error = shared.commit(update).unwrap_err();
     assert!(error.to_string().contains("The configuration has no top level"), "{error}");
+    let mut update = snapshot(&shared, &config);
+    put(&mut update, Space::Instance, INSTANCE, &good).unwrap();
+    put(&mut update, Space::Node, node, &json!({})).unwrap_err();
+    shared.commit(update).unwrap_err();
     assert_eq!(name(&shared), json!("inst1.example.org"));
 
-    let mut update = begin(false);
+    let mut update = begin(&shared, false);
     put(&mut update, Space::Instance, INSTANCE, &good).unwrap();
     delete(&mut update, Space::Instance, "bbbbbbbb-0000-4000-8000-00000000ffff").unwrap();
     shared.commit(update).unwrap();
@@ -146,7 +150,7 @@ fn an_update_that_cannot_be_read_changes_nothing() {
 #[test]
 fn what_is_deleted_is_in_no_answer() {
     let shared = loaded(&recorded());
-    let mut update = begin(false);
+    let mut update = begin(&shared, false);
     delete(&mut update, Space::Instance, "bbbbbbbb-0000-4000-8000-000000000002").unwrap();
     delete(&mut update, Space::Disk, "cccccccc-0000-4000-8000-000000000002").unwrap();
     delete(&mut update, Space::Node, "aaaaaaaa-0000-4000-8000-000000000005").unwrap();
@@ -160,4 +164,34 @@ fn what_is_deleted_is_in_no_answer() {
     assert_eq!(answer(QueryType::NodePipList, Query::Empty).unwrap().as_array().unwrap().len(), 4);
     answer(QueryType::NodeRoleByName, text("node5")).unwrap_err();
     assert_eq!(answer(QueryType::ConfigQuery, text("/networks")), Ok(json!({})));
+}
+
+#[test]
+fn a_snapshot_replaces_everything() {
+    let config = recorded();
+    let shared = loaded(&config);
+    let mut other = config.clone();
+    other["instances"].as_object_mut().unwrap().remove("bbbbbbbb-0000-4000-8000-000000000002");
+    other["disks"].as_object_mut().unwrap().remove("cccccccc-0000-4000-8000-000000000002");
+    other["instances"][INSTANCE]["name"] = json!("renamed.example.org");
+    other["networks"] = json!({});
+    other["cluster"]["serial_no"] = json!(43);
+    other["serial_no"] = json!(58);
+    for config in [&other, &config, &config] {
+        shared.commit(snapshot(&shared, config)).unwrap();
+        let whole = loaded(config);
+        for path in ["cluster", "nodes", "instances", "disks", "networks", "serial_no"] {
+            let path = format!("/{path}");
+            let query = || text(&path);
+            assert_eq!(
+                ask_raw(&shared, QueryType::ConfigQuery, query()),
+                ask_raw(&whole, QueryType::ConfigQuery, query())
+            );
+        }
+    }
+    // What was begun before another update is about what is not there any more.
+    let late = snapshot(&shared, &other);
+    shared.commit(begin(&shared, false)).unwrap();
+    shared.commit(late).unwrap_err();
+    assert_eq!(name(&shared), json!("inst1.example.org"));
 }
