@@ -113,12 +113,12 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
-    // A node that is just joining gets the key a moment later.
     let waits = arguments.hmac_key.is_none() && arguments.config.is_none();
-    if waits && !runtime.block_on(comes(&key))? {
-        return Ok(());
-    }
-    let key = Arc::new(Keyring::open(&key)?);
+    let key = match waits {
+        true => runtime.block_on(key_comes(&key))?,
+        false => Some(Keyring::open(&key)?),
+    };
+    let Some(key) = key.map(Arc::new) else { return Ok(()) };
     let source = match &arguments.config {
         Some(file) => Source::File(file.clone()),
         None => Source::cluster(paths),
@@ -147,23 +147,29 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
     ended
 }
 
-/// Waits until a file is there. False: a signal came first.
-async fn comes(file: &Path) -> Result<bool> {
+/// Waits until the node's key can be read: a node that is just joining gets it a moment later, first closed to
+/// everybody. None: a signal came first.
+async fn key_comes(file: &Path) -> Result<Option<Keyring>> {
     let unheard =
         |e: std::io::Error| Error::environment(format!("Signals cannot be listened to: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-    if !file.exists() {
-        tracing::info!("waits for the key '{}': this node is in no cluster yet", file.display());
-    }
-    while !file.exists() {
+    let mut said = String::new();
+    loop {
+        match Keyring::open(file) {
+            Ok(key) => return Ok(Some(key)),
+            Err(error) if error.message != said => {
+                tracing::info!("{error}; waits for it, as a node that is in no cluster yet");
+                said = error.message;
+            }
+            Err(_) => {}
+        }
         tokio::select! {
-            _ = terminate.recv() => return Ok(false),
-            _ = interrupt.recv() => return Ok(false),
+            _ = terminate.recv() => return Ok(None),
+            _ = interrupt.recv() => return Ok(None),
             () = tokio::time::sleep(LOOK) => {}
         }
     }
-    Ok(true)
 }
 
 /// Every second a look at the key, every ten at what was done, until a signal comes.

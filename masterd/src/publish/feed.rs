@@ -26,6 +26,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Readers at the same time: confd, and whoever looks.
@@ -38,6 +39,8 @@ const PIECE: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest time between two updates: in a burst, one is about many commits.
 const PACE: Duration = Duration::from_millis(20);
+/// Of the time of the state's writer, one part in so many goes into looking what changed.
+const SHARE: u32 = 10;
 /// The pause before the socket is made again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest word of a reader, bytes.
@@ -159,15 +162,17 @@ async fn announce(state: &State, updates: &broadcast::Sender<Arc<Update>>) -> Re
             continue;
         }
         if updates.receiver_count() > 0 {
+            let asked = Instant::now();
             let Since::Tail(tail) = state.since(known).await? else {
                 return Err(Error::environment("the log does not reach back to the last update"));
             };
             let begin = begin(state, &config, false).await?;
+            let took = asked.elapsed();
             let lines = update(&config, begin, &keys(tail))?;
             let update = Update { serial: objects::serial(&config), lines };
             // Without readers nobody needs it.
             updates.send(Arc::new(update)).ok();
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(PACE.max(took * SHARE)).await;
         }
         known = config.changed;
     }

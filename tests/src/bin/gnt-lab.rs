@@ -220,7 +220,10 @@ fn enter(lab: &Lab, node: &str, argv: &[&str]) -> anyhow::Result<ExitCode> {
 fn print_status(lab: &Lab) {
     for node in lab.status() {
         let daemon = |(name, activity): &(String, Activity)| match activity {
-            Activity::Running => name.clone(),
+            Activity::Running => match lab.memory(&node.name, name) {
+                Some(kib) => format!("{name} ({} MiB)", kib.div_ceil(1024)),
+                None => name.clone(),
+            },
             Activity::Frozen => format!("{name} (frozen)"),
         };
         let daemons: Vec<String> = node.daemons.iter().map(daemon).collect();

@@ -65,6 +65,15 @@ pub fn activity(node: &Node<'_>, daemon: &str) -> Option<Activity> {
     Some(if stat.state == 'T' { Activity::Frozen } else { Activity::Running })
 }
 
+/// How much memory of the machine a daemon occupies, KiB; `None` when it does not run.
+pub fn memory(node: &Node<'_>, daemon: &str) -> Option<u64> {
+    let pid = find(node, daemon).ok()?.pid;
+    let status = node.read(&format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 /// A daemon's process, by the pid the node knows it by.
 struct Found {
     pid: u32,

@@ -361,6 +361,11 @@ impl Lab {
         (1..=self.state.nodes).map(one).collect()
     }
 
+    /// How much memory a daemon of a node occupies, KiB; `None` when it does not run.
+    pub fn memory(&self, node: &str, daemon: &str) -> Option<u64> {
+        daemon::memory(&self.node(node).ok()?, daemon)
+    }
+
     /// Ends everything and removes the lab's folder.
     pub fn down(mut self) -> Result<()> {
         self.owned = false;

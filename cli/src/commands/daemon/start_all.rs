@@ -1,6 +1,6 @@
 //! `daemon-util start-all`.
 
-use super::{Daemon, start_daemon, start_watchers};
+use super::{Daemon, start_daemon};
 use crate::context::Cx;
 use crate::failure::Outcome;
 use crate::verb::Verb;
@@ -19,7 +19,7 @@ impl Verb for StartAll {
         // Without a copy of the state it waits for one: any node may become a master candidate.
         start_daemon(cx, Daemon::Masterd).await?;
         // They answer as well as they can, and need neither of those.
-        start_watchers(cx).await;
-        Ok(())
+        let confd = start_daemon(cx, Daemon::Confd).await;
+        start_daemon(cx, Daemon::Mond).await.and(confd)
     }
 }
