@@ -6,7 +6,7 @@ CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),car
 DEMO := target/release/gnt-lab --name demo
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build guest uml demo demo-down test test-full soak bench bench-peers fmt lint clean need-cargo need-root
+.PHONY: help deps build guest uml demo demo-down test test-full soak fuzz bench bench-peers fmt lint clean need-cargo need-root
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ MINUTES := 30
 soak: need-cargo need-root ## work and faults for MINUTES=30 on five nodes, then check what was promised; SEED=n repeats (as root)
 	@$(CARGO) build --workspace >&2
 	@ROOST_LAB_DIR=$(SCRATCH)/roost-soak target/debug/roost-soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+fuzz: MINUTES := 10
+fuzz: need-cargo ## let a fuzzer try what confd takes from the network for MINUTES=10 (a nightly compiler)
+	scripts/fuzz $(MINUTES)
 
 bench: need-cargo need-root ## measure: one JSON object a line on standard output (as root)
 	@$(CARGO) build --release --workspace >&2
