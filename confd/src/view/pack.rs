@@ -45,6 +45,10 @@ pub struct Packer<'p> {
     serial: u64,
     /// Bits of the last two numbers with a fraction, the last first.
     last: [u64; 2],
+    /// Of the last text with a UUID in it.
+    last_id: Id,
+    /// Where the last value begins that means something only in this object.
+    own: Option<usize>,
     out: Vec<u8>,
 }
 
@@ -56,6 +60,8 @@ impl<'p> Packer<'p> {
             name: String::new(),
             serial: 0,
             last: [0; 2],
+            last_id: Id::ZERO,
+            own: None,
             out: Vec::with_capacity(256),
         }
     }
@@ -99,6 +105,7 @@ impl<'p> Packer<'p> {
         if number.fract() == 0.0 && number.abs() < 9e15 {
             return self.int(number as i64);
         }
+        self.own = Some(self.out.len());
         let bits = number.to_bits();
         if self.last[0] == bits {
             return self.out.push(tag::SAME_FLOAT);
@@ -124,6 +131,7 @@ impl<'p> Packer<'p> {
         }
         let id = Id::parse(bytes);
         if id == Some(self.id) {
+            self.own = Some(self.out.len());
             return self.out.push(tag::OWN_ID);
         }
         if let Some(number) = self.pool.value(text) {
@@ -139,8 +147,14 @@ impl<'p> Packer<'p> {
             return self.out.extend_from_slice(&half);
         }
         if let Some((at, id)) = with_id(text) {
-            self.out.push(tag::WITH_ID);
-            self.out.extend_from_slice(&id.bytes());
+            self.own = Some(self.out.len());
+            if self.last_id == id {
+                self.out.push(tag::WITH_SAME_ID);
+            } else {
+                self.last_id = id;
+                self.out.push(tag::WITH_ID);
+                self.out.extend_from_slice(&id.bytes());
+            }
             self.part(&text[..at]);
             return self.part(&text[at + Id::TEXT..]);
         }
@@ -180,6 +194,19 @@ impl<'p> Packer<'p> {
         let mut head = Vec::with_capacity(4);
         Packer::head(tag::OBJECTS, tag::UINTS, tag::OBJECT, u64::from(shape), &mut head);
         self.out.splice(out_from..out_from, head);
+    }
+
+    /// The object that begins there and is the last is from now on in the pool, if others are like it.
+    fn pool_object(&mut self, from: usize) {
+        if self.own.is_some_and(|own| own >= from) {
+            return;
+        }
+        if let Some(number) = self.pool.object_value(&self.out[from..]) {
+            self.out.truncate(from);
+            self.own = Some(from);
+            self.out.push(tag::POOLED_OBJECT);
+            put_varint(u64::from(number), &mut self.out);
+        }
     }
 
     /// Whether the value that begins there and is the last is an object with nothing in it.
@@ -430,6 +457,9 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
             }
         }
         self.packer.object(&keys, from);
+        if self.level == Level::Any {
+            self.packer.pool_object(from);
+        }
         Ok(())
     }
 }
@@ -492,6 +522,12 @@ mod tests {
                 "/srv/cccccccc-0000-4000-8000-000000000001.file", "ä-cccccccc-0000-4000-8000-000000000001",
                 "x-cccccccc-0000-4000-8000-000000000001"],
             "empty": [{}, []], "many": (0..40).collect::<Vec<_>>(),
+            "alike": [{"a": 1, "b": "x", "c": [1, 2]}, {"a": 1, "b": "x", "c": [1, 2]},
+                {"a": 1, "b": "x", "c": [1, 2]},
+                {"a": 1, "b": {"in": [1, 2, {"x": {"a": 1, "b": "x", "c": [1, 2]}}]}}],
+            "ids": {"a": "/cccccccc-0000-4000-8000-000000000001.a",
+                "b": "/cccccccc-0000-4000-8000-000000000001.b",
+                "c": ["/cccccccc-0000-4000-8000-000000000001.a"]},
             "same": ["again", "again", "again", "ägain", "ägain", "ägain"],
         });
         for _ in 0..3 {

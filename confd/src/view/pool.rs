@@ -48,6 +48,9 @@ pub struct Pool {
     seen: Vec<u32>,
     shapes: Vec<Arc<[u32]>>,
     shape_ids: HashMap<Arc<[u32]>, u32, RandomState>,
+    /// Whole objects, packed: parameters that many have.
+    objects: Vec<Arc<[u8]>>,
+    object_ids: HashMap<Arc<[u8]>, u32, RandomState>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,8 @@ const FREE: u32 = u32::MAX;
 const SEEN: usize = 4096;
 /// Longer strings are not looked for.
 const LONGEST: usize = 128;
+/// Shorter objects are not, either.
+const SHORTEST: usize = 6;
 /// With this many, other values are stored where they are.
 const MOST: usize = 1 << 16;
 
@@ -76,6 +81,8 @@ impl Default for Pool {
             seen: vec![],
             shapes: vec![],
             shape_ids: HashMap::default(),
+            objects: vec![],
+            object_ids: HashMap::default(),
         };
         for key in KEYS {
             pool.key(key);
@@ -111,15 +118,16 @@ impl Pool {
         if text.len() > LONGEST || self.strings.len() >= MOST {
             return None;
         }
+        self.came_before(hash).then(|| self.key(text))
+    }
+
+    /// Whether something with this hash came before, not too long ago.
+    fn came_before(&mut self, hash: u64) -> bool {
         if self.seen.is_empty() {
             self.seen = vec![0; SEEN];
         }
         let (place, rest) = (hash as usize % SEEN, (hash >> 32) as u32);
-        if self.seen[place] != rest {
-            self.seen[place] = rest;
-            return None;
-        }
-        Some(self.key(text))
+        std::mem::replace(&mut self.seen[place], rest) == rest
     }
 
     /// The number of a key; it is stored if it is not.
@@ -171,6 +179,27 @@ impl Pool {
         self.shapes.push(Arc::clone(&keys));
         self.shape_ids.insert(keys, id);
         id
+    }
+
+    /// The number of a packed object, if it is stored here or came before and is from now on.
+    pub fn object_value(&mut self, packed: &[u8]) -> Option<u32> {
+        if let Some(id) = self.object_ids.get(packed) {
+            return Some(*id);
+        }
+        let worth = (SHORTEST..=LONGEST).contains(&packed.len()) && self.objects.len() < MOST;
+        if !worth || !self.came_before(self.hasher.hash_one(packed)) {
+            return None;
+        }
+        let id = self.objects.len() as u32;
+        let packed: Arc<[u8]> = Arc::from(packed);
+        self.objects.push(Arc::clone(&packed));
+        self.object_ids.insert(packed, id);
+        Some(id)
+    }
+
+    /// A packed object.
+    pub fn object(&self, id: u32) -> &[u8] {
+        &self.objects[id as usize]
     }
 
     /// The keys of a shape.

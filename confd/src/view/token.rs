@@ -5,9 +5,11 @@
 //!     null false true        –
 //!     number                 varint; or 8 bytes; or nothing: one of the two before it in the object again
 //!     text                   in the pool: its number; else by its form: UUID 16 bytes, MAC 6, IPv4 4, hexadecimal
-//!                            half as many, one with a UUID in it: 16, what is before, what is behind; else length, bytes
+//!                            half as many, one with a UUID in it: 16 (none if it
+//!                            is that of the one before), what is before, what is behind; else length, bytes
 //!     the object's own UUID, name and serial number: nothing, they stand beside it
-//!     object                 number of its shape in the pool, values in the order of the keys
+//!     object                 number of its shape in the pool, values in the order of the keys; or in the pool as a
+//!                            whole: its number
 //!     array                  how many, values
 //! ```
 //!
@@ -47,6 +49,10 @@ pub mod tag {
     pub const ARRAY: u8 = 19;
     /// The one before the last.
     pub const OTHER_FLOAT: u8 = 20;
+    /// The same UUID as in the one before.
+    pub const WITH_SAME_ID: u8 = 21;
+    /// An object that is in the pool.
+    pub const POOLED_OBJECT: u8 = 22;
     /// From here on tags with small numbers in them.
     pub const ARRAYS: u8 = 0x20;
     pub const OBJECTS: u8 = 0x40;
@@ -102,7 +108,14 @@ impl<'a> Packed<'a> {
 
     /// In front of its value.
     pub fn cursor(self) -> Cursor<'a> {
-        Cursor { object: self, at: 0, last: [0; 2] }
+        Cursor {
+            object: self,
+            bytes: self.body,
+            at: 0,
+            outer: None,
+            last: [0; 2],
+            last_id: Id::ZERO,
+        }
     }
 
     /// Appends it as JSON.
@@ -229,18 +242,33 @@ pub fn put_uint(number: u64, out: &mut Vec<u8>) {
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a> {
     object: Packed<'a>,
+    /// Where `at` is: the object, or one in the pool.
+    bytes: &'a [u8],
     at: usize,
+    /// Where to go on behind an object in the pool.
+    outer: Option<(&'a [u8], usize)>,
     /// Bits of the last two numbers with a fraction, the last first.
     last: [u64; 2],
+    /// Of the last text with a UUID in it.
+    last_id: Id,
 }
 
 impl<'a> Cursor<'a> {
+    /// Back from an object in the pool, if that was its end.
+    fn settle(&mut self) {
+        if self.at == self.bytes.len()
+            && let Some((bytes, at)) = self.outer.take()
+        {
+            (self.bytes, self.at) = (bytes, at);
+        }
+    }
+
     fn number(&mut self) -> u64 {
-        take_varint(self.object.body, &mut self.at)
+        take_varint(self.bytes, &mut self.at)
     }
 
     fn bytes(&mut self, length: usize) -> &'a [u8] {
-        let bytes = &self.object.body[self.at..self.at + length];
+        let bytes = &self.bytes[self.at..self.at + length];
         self.at += length;
         bytes
     }
@@ -269,7 +297,13 @@ impl<'a> Cursor<'a> {
 
     /// What comes next, and goes past it; not past the values within it.
     pub fn next(&mut self) -> Token<'a> {
-        let tag = self.object.body[self.at];
+        let token = self.read();
+        self.settle();
+        token
+    }
+
+    fn read(&mut self) -> Token<'a> {
+        let tag = self.bytes[self.at];
         self.at += 1;
         let pool = self.object.pool;
         match tag {
@@ -307,9 +341,15 @@ impl<'a> Cursor<'a> {
                 Token::Text(Text::Hex(self.bytes(length)))
             }
             tag::WITH_ID => {
-                let id = Id::new(self.array());
-                let before = self.part();
-                Token::Text(Text::WithId(before, id, self.part()))
+                self.last_id = Id::new(self.array());
+                self.with_id()
+            }
+            tag::WITH_SAME_ID => self.with_id(),
+            tag::POOLED_OBJECT => {
+                let id = self.number() as u32;
+                self.outer = Some((self.bytes, self.at));
+                (self.bytes, self.at) = (pool.object(id), 0);
+                self.read()
             }
             tag::OBJECT => Token::Object(pool.keys(self.number() as u32)),
             tag::ARRAY => Token::Array(self.number() as usize),
@@ -322,9 +362,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn with_id(&mut self) -> Token<'a> {
+        let before = self.part();
+        Token::Text(Text::WithId(before, self.last_id, self.part()))
+    }
+
     /// What stands beside a UUID.
     fn part(&mut self) -> &'a str {
-        match self.next() {
+        match self.read() {
             Token::Text(Text::Plain(text) | Text::Other(text)) => text,
             _ => "",
         }
@@ -335,11 +380,19 @@ impl<'a> Cursor<'a> {
         let mut left = 1_usize;
         while left > 0 {
             left -= 1;
-            let tag = self.object.body[self.at];
             // Most values are one byte.
-            if matches!(tag, tag::UINTS..|tag::NULL..=tag::TRUE| tag::OWN_ID..=tag::OWN_SERIAL) {
-                self.at += 1;
-                continue;
+            match self.bytes[self.at] {
+                tag::UINTS.. | tag::NULL..=tag::TRUE | tag::OWN_ID..=tag::OWN_SERIAL => {
+                    self.at += 1;
+                    self.settle();
+                    continue;
+                }
+                tag::POOLED_OBJECT => {
+                    self.at += 1;
+                    self.number();
+                    continue;
+                }
+                _ => {}
             }
             left += match self.next() {
                 Token::Object(keys) => keys.len(),
@@ -351,9 +404,10 @@ impl<'a> Cursor<'a> {
 
     /// Appends a value as JSON and goes past it.
     pub fn write(&mut self, out: &mut Vec<u8>) {
-        let tag = self.object.body[self.at];
+        let tag = self.bytes[self.at];
         if let Some(quoted) = tag.checked_sub(tag::POOLEDS).and_then(|id| self.quoted(id.into())) {
             self.at += 1;
+            self.settle();
             // Without the colon.
             return out.extend_from_slice(&quoted[..quoted.len() - 1]);
         }
@@ -401,9 +455,10 @@ impl<'a> Cursor<'a> {
     pub fn members(&mut self, mut each: impl FnMut(u32, &mut Cursor<'a>)) -> bool {
         let Token::Object(keys) = self.next() else { return false };
         for key in keys {
-            let before = self.at;
+            // Behind the last one in the pool it goes on elsewhere, maybe at the same number.
+            let before = (self.bytes.as_ptr(), self.at);
             each(*key, self);
-            if self.at == before {
+            if (self.bytes.as_ptr(), self.at) == before {
                 self.skip();
             }
         }
