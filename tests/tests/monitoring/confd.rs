@@ -34,7 +34,7 @@ fn every_candidate_answers_also_without_masterd() {
     site.lab.kill_daemon("node3", "confd").unwrap();
     site.lab.start_daemon("node3", "confd").unwrap();
     let said = site.ask("node3", &["node3"], "ping").unwrap();
-    let why = said["answer"].to_string();
+    let why = said["answers"][0]["answer"].to_string();
     assert!(why.contains("Cannot load configuration from /var/lib/ganeti/config.data"), "{said}");
 
     for node in NODES {
