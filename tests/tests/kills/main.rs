@@ -170,9 +170,8 @@ impl Site {
         self.tried += 1;
         self.died += usize::from(died);
         self.c.master_answers();
-        if let Some(job) = job {
-            self.c.run(&format!("gnt-job watch {job}"));
-        }
+        // The newest: its number is not known where masterd died too early.
+        self.c.run("gnt-job watch $(gnt-job list --no-headers -o id | tail -n 1)");
         self.c.jobs_end();
         self.sound(&point);
         self.clear(&point);
