@@ -10,6 +10,7 @@ pub mod check;
 pub mod clock;
 pub mod collector;
 pub mod collectors;
+pub mod command;
 pub mod exec;
 pub mod exposition;
 pub mod helper;

@@ -1,8 +1,5 @@
-//! `mon-collector`.
+//! `mon-collector`: see `command`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    eprintln!("mon-collector is being built: it reports nothing yet");
-    ExitCode::FAILURE
+fn main() -> std::process::ExitCode {
+    roost_mond::command::main()
 }

@@ -38,8 +38,8 @@ pub struct Settings {
     port: u16,
     switches: Switches,
     came: watch::Sender<bool>,
-    /// What went wrong last: told once.
-    trouble: Option<String>,
+    /// The last question was in vain: told once.
+    trouble: bool,
 }
 
 impl Settings {
@@ -47,7 +47,7 @@ impl Settings {
     pub fn new(world: World, schedule: Schedule, plugins: Plugins) -> Settings {
         let came = watch::Sender::new(false);
         let switches = Switches::new();
-        Settings { world, schedule, plugins, port: CONFD_PORT, switches, came, trouble: None }
+        Settings { world, schedule, plugins, port: CONFD_PORT, switches, came, trouble: false }
     }
 
     /// Where confd is, if not at its usual UDP port.
@@ -77,18 +77,20 @@ impl Settings {
     pub async fn once(&mut self) {
         let known = match self.ask().await {
             Ok(()) => {
-                if self.trouble.take().is_some() {
+                if std::mem::take(&mut self.trouble) {
                     tracing::info!("confd answers: the wishes of the cluster are known");
                 }
                 true
             }
             Err(error) => {
-                if self.trouble.as_ref() != Some(&error.message) {
+                let news = !std::mem::replace(&mut self.trouble, true);
+                if news {
                     tracing::warn!(
                         "the wishes of the cluster are not known: {error}; what was known before stays"
                     );
+                } else {
+                    tracing::debug!("still nothing of the cluster: {error}");
                 }
-                self.trouble = Some(error.message);
                 false
             }
         };
@@ -105,7 +107,11 @@ impl Settings {
 
     async fn ask(&mut self) -> Result<()> {
         let paths = self.world.paths().clone();
-        if !paths.ssconf("master_candidates_ips").exists() {
+        let candidates = paths.ssconf("master_candidates_ips");
+        let in_cluster = candidates.try_exists().map_err(|e| {
+            Error::environment(format!("Cannot look for '{}': {e}", candidates.display()))
+        })?;
+        if !in_cluster {
             self.switches.clear();
             self.world.set_cluster(ClusterView::default());
             return Ok(());
