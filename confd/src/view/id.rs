@@ -23,6 +23,12 @@ impl Id {
         self.0
     }
 
+    /// As two numbers.
+    pub fn halves(self) -> (u64, u64) {
+        let both = u128::from_le_bytes(self.0);
+        (both as u64, (both >> 64) as u64)
+    }
+
     /// None: not a UUID, or spelled otherwise.
     pub fn parse(text: &[u8]) -> Option<Id> {
         if text.len() != Id::TEXT {

@@ -51,7 +51,7 @@ impl View {
     fn write_all(&self, table: &Table, out: &mut Vec<u8>) {
         let limit = out.len() + LONGEST;
         out.push(b'{');
-        for (at, slot) in table.present().enumerate() {
+        for (at, slot) in table.present().into_iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }

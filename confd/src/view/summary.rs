@@ -58,7 +58,7 @@ impl View {
     /// Descending by UUID, as the reference's daemon has them.
     fn ips(&self, wanted: impl Fn(&facts::Node) -> bool) -> Vec<u8> {
         let mut out = vec![b'['];
-        for slot in self.nodes.present().rev() {
+        for slot in self.nodes.present().into_iter().rev() {
             let Some(node) = self.sides[slot as usize].facts.as_ref().filter(|n| wanted(n)) else {
                 continue;
             };

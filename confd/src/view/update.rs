@@ -249,7 +249,9 @@ impl View {
     }
 
     fn ids(&self, space: Space) -> Vec<Id> {
-        let ids = |table: &super::Table| table.present().map(|slot| table.row(slot).id).collect();
+        let ids = |table: &super::Table| {
+            table.present().into_iter().map(|slot| table.row(slot).id).collect()
+        };
         self.table(space).map(ids).unwrap_or_default()
     }
 

@@ -2,6 +2,7 @@
 
 use super::generate_config::{self, Shape};
 use super::*;
+use crate::feed::{Feed, Source, ViewSink};
 use crate::view::LONGEST;
 
 #[test]
@@ -63,4 +64,34 @@ fn every_instance_is_found() {
         let answer = ask(&shared, QueryType::NodePipByInstanceIp, Query::Dict(dict));
         assert_eq!(answer.unwrap().0, json!(node));
     }
+}
+
+/// Prints how much memory a configuration takes: run it alone, of a release build.
+#[test]
+#[ignore = "it measures"]
+fn memory_of_20_000_instances() {
+    let status = |when: &str| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let wanted = ["VmRSS", "VmHWM", "RssAnon"];
+        let lines = status.lines().filter(|l| wanted.iter().any(|w| l.starts_with(w)));
+        let figures: Vec<String> =
+            lines.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        println!("{when}: {}", figures.join(", "));
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let shape = Shape { nodes: 200, instances: 20_000 };
+    let mut out = std::io::BufWriter::new(file.as_file());
+    generate_config::write_config(shape, &mut out).unwrap();
+    drop(out);
+    let size = file.as_file().metadata().unwrap().len();
+    status(&format!("before, with a file of {size} bytes"));
+    let shared = Arc::new(Shared::new());
+    for time in 1..=3 {
+        let sink = Box::new(ViewSink::new(Arc::clone(&shared)));
+        // It is loaded when this returns.
+        drop(Feed::start(Source::File(file.path().into()), sink).unwrap());
+        status(&format!("loaded {time} times"));
+    }
+    let (name, _) = ask(&shared, QueryType::ConfigQuery, text("/cluster/cluster_name")).unwrap();
+    assert_eq!(name, json!("clst.example.org"));
 }
