@@ -3,6 +3,7 @@
 
 use super::Task;
 use crate::certificates;
+use crate::collectors::ganeti::lv;
 use crate::exec::Command;
 use roost_proto::error::{Error, Result};
 use roost_proto::paths::Paths;
@@ -10,20 +11,6 @@ use std::time::Duration;
 
 /// No command takes longer.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// All logical volumes, a segment a line. The columns are those of the collector's report.
-const VOLUMES: &[&str] = &[
-    "lvs",
-    "--noheadings",
-    "--units",
-    "B",
-    "--separator",
-    ";",
-    "-o",
-    "lv_uuid,lv_name,lv_attr,lv_major,lv_minor,lv_kernel_major,lv_kernel_minor,lv_size,seg_count,\
-     lv_tags,modules,vg_uuid,vg_name,segtype,seg_start,seg_start_pe,seg_size,seg_tags,\
-     seg_pe_ranges,devices",
-];
 
 /// Does a piece of work. Returns what came out; errors: why nothing did.
 pub async fn run(paths: &Paths, task: Task) -> Result<Vec<u8>> {
@@ -36,7 +23,7 @@ pub async fn run(paths: &Paths, task: Task) -> Result<Vec<u8>> {
                 Error::environment(format!("Cannot read the key '{}': {e}", path.display()))
             })
         }
-        Task::Volumes => command(VOLUMES).await,
+        Task::Volumes => command(&lv::COMMAND).await,
         Task::XenDomains => command(&["xl", "list"]).await,
         Task::XenUptimes => command(&["xl", "uptime"]).await,
         Task::XenTop => command(&["xentop", "-f", "-b", "-i", "1"]).await,
