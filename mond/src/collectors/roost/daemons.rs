@@ -26,7 +26,7 @@
 use super::libvirt::Source;
 use super::masterd::{self, Masterd};
 use super::proc::{self, Memory, Stat, about};
-use super::sockets::Port;
+use super::sockets::{Port, Ports};
 use crate::clock;
 use crate::collector::{About, Collected, Collector, Pending};
 use crate::exec;
@@ -171,7 +171,7 @@ impl Daemons {
         Daemons { source, seen: Mutex::default() }
     }
 
-    async fn look(&self, world: &World, which: Which) -> Option<Daemon> {
+    async fn look(&self, world: &World, which: Which, ports: &Ports) -> Option<Daemon> {
         let expected = is_expected(world, which);
         let process = find(world.paths(), which);
         if !expected && process.is_none() && !is_installed(which) {
@@ -182,10 +182,14 @@ impl Daemons {
             (None, _) => None,
             (Some(_), Which::Libvirtd) => Some(Answer::Told(self.source.look().await.is_ok())),
             (Some(_), Which::Masterd) => told_by_masterd(world.paths()),
-            (Some(_), Which::Confd) => Some(Answer::Port(Port::udp(CONFD_PORT))),
-            (Some(_), Which::Noded) => Some(Answer::Port(Port::tcp(NODED_PORT))),
-            (Some(_), Which::Rapi) => Some(Answer::Port(Port::tcp(RAPI_PORT))),
-            (Some(_), Which::Mond) => own_port().then(|| Answer::Port(Port::tcp(MOND_PORT))),
+            (Some(_), Which::Confd) => Some(Answer::Port(ports.udp(CONFD_PORT))),
+            (Some(_), Which::Noded) => Some(Answer::Port(ports.tcp(NODED_PORT))),
+            (Some(_), Which::Rapi) => Some(Answer::Port(ports.tcp(RAPI_PORT))),
+            // This one may have been told to listen elsewhere.
+            (Some(_), Which::Mond) => match ports.tcp(MOND_PORT) {
+                Port::Closed => None,
+                open => Some(Answer::Port(open)),
+            },
         };
         let now = Instant::now();
         let seen = {
@@ -205,9 +209,9 @@ impl Collector for Daemons {
 
     fn collect<'a>(&'a self, world: &'a World) -> Pending<'a> {
         Box::pin(async move {
-            let mut daemons = vec![];
+            let (ports, mut daemons) = (Ports::read(), vec![]);
             for which in ALL {
-                daemons.extend(self.look(world, which).await);
+                daemons.extend(self.look(world, which, &ports).await);
             }
             let report = Report { status: merged(&daemons), daemons };
             Ok(Collected { metrics: metrics(&report.daemons), data: Data::of(&report)? })
@@ -229,11 +233,6 @@ fn told_by_masterd(paths: &Paths) -> Option<Answer> {
     }
     let says = matches!(masterd::look(paths), Ok(Masterd::Says(_)));
     Some(Answer::Told(says))
-}
-
-/// Whether mond listens where it usually does: this one may have been told another port.
-fn own_port() -> bool {
-    Port::tcp(MOND_PORT) != Port::Closed
 }
 
 fn is_expected(world: &World, which: Which) -> bool {
@@ -535,7 +534,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let world = World::new(Paths::new(Some(dir.path().into())), Default::default());
         let daemons = Daemons::new(Source::new(Driver::Qemu));
-        let mond = daemons.look(&world, Which::Mond).await.unwrap();
+        let mond = daemons.look(&world, Which::Mond, &Ports::read()).await.unwrap();
         assert!(mond.running && mond.pid == Some(std::process::id()), "{mond:?}");
         assert!(!is_expected(&world, Which::Noded) && !is_expected(&world, Which::Libvirtd));
         let view = ClusterView {
@@ -546,7 +545,7 @@ mod tests {
         world.set_cluster(view);
         assert!(is_expected(&world, Which::Noded) && is_expected(&world, Which::Libvirtd));
         assert!(!is_expected(&world, Which::Masterd), "it is no candidate");
-        let noded = daemons.look(&world, Which::Noded).await.unwrap();
+        let noded = daemons.look(&world, Which::Noded, &Ports::read()).await.unwrap();
         assert_eq!((noded.running, noded.status.code), (false, Code::Bad));
     }
 

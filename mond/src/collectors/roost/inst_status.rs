@@ -153,7 +153,8 @@ impl InstStatus {
             Belongs::Nowhere => without_cluster(&found),
             Belongs::Unheard => {
                 let message = "This node is in a cluster, but no confd has said yet which instances \
-                               are its: is ganeti-confd running on the master candidates?";
+                               are its: does it run on the master candidates ('daemon-util status \
+                               confd')?";
                 let status = Health::new(Code::Unknown, message);
                 return (Report { instances: vec![], status }, Metrics::default());
             }

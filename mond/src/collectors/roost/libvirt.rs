@@ -354,6 +354,7 @@ mod tests {
 
     const RUNNING: &str = include_str!("../../../fixtures/libvirt/running.txt");
     const SUSPENDED: &str = include_str!("../../../fixtures/libvirt/suspended.txt");
+    const LIST: &str = include_str!("../../../fixtures/libvirt/list.txt");
     const FROZEN: &str = include_str!("../../../fixtures/libvirt/frozen.txt");
 
     #[test]
@@ -381,6 +382,9 @@ mod tests {
 
     #[test]
     fn a_list_is_read() {
+        let [test] = &parse_list(LIST)[..] else { panic!("one") };
+        assert_eq!((test.name.as_str(), test.id, test.state), ("test", Some(1), State::Running));
+        assert_eq!(test.uuid.as_deref(), Some("6695eb01-f6a4-8304-79aa-97f2502e193f"));
         let text = " 4711    web.example.org   running\n -    old.example.org     shut off\n\
                     6be964d1-b3fb-410b-8df0-95ff7b54d408 web.example.org\n";
         let [web, old] = &parse_list(text)[..] else { panic!("two") };
@@ -390,6 +394,14 @@ mod tests {
         );
         assert!(web.uuid.is_some() && old.uuid.is_none());
         assert_eq!((old.id, old.state), (None, State::Off));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_told_from_one_that_fails() {
+        let hangs = Command::new("sleep").arg("1000").deadline(Duration::from_millis(50));
+        assert!(is_late(&hangs.run_ok().await.unwrap_err()));
+        assert!(!is_late(&Command::new("false").run_ok().await.unwrap_err()));
+        assert!(!is_late(&Command::new("nothing-of-this-name").run_ok().await.unwrap_err()));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which ports somebody listens at, from `/proc/net`: a look that the daemon behind it does not notice, while a
 //! connection that says nothing would be a line in its log.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 
 /// The number by which the kernel marks TCP sockets that listen.
 const LISTENS: &str = "0A";
@@ -15,24 +16,47 @@ pub enum Port {
     Open { waiting: u64 },
 }
 
-impl Port {
-    /// A TCP port of this machine (of this network namespace).
-    pub fn tcp(port: u16) -> Port {
-        Port::of(&["tcp", "tcp6"], port, parse_tcp)
+/// The ports of this machine (of this network namespace) at a moment: of the kernel's tables the lines that may be of
+/// interest. A node may have very many connections.
+#[derive(Clone, Debug, Default)]
+pub struct Ports {
+    tcp: String,
+    udp: String,
+}
+
+impl Ports {
+    /// Reads the tables.
+    pub fn read() -> Ports {
+        let listens = |line: &str| line.split_ascii_whitespace().nth(3) == Some(LISTENS);
+        Ports { tcp: table(&["tcp", "tcp6"], listens), udp: table(&["udp", "udp6"], |_| true) }
+    }
+
+    /// A TCP port.
+    pub fn tcp(&self, port: u16) -> Port {
+        parse_tcp(&self.tcp, port).map_or(Port::Closed, |waiting| Port::Open { waiting })
     }
 
     /// A UDP port.
-    pub fn udp(port: u16) -> Port {
-        Port::of(&["udp", "udp6"], port, parse_udp)
+    pub fn udp(&self, port: u16) -> Port {
+        parse_udp(&self.udp, port).map_or(Port::Closed, |waiting| Port::Open { waiting })
     }
+}
 
-    fn of(files: &[&str], port: u16, parse: fn(&str, u16) -> Option<u64>) -> Port {
-        let found = files.iter().filter_map(|file| {
-            let text = fs::read_to_string(format!("/proc/self/net/{file}")).ok()?;
-            parse(&text, port)
-        });
-        found.max().map_or(Port::Closed, |waiting| Port::Open { waiting })
+/// Lines of tables of the kernel.
+fn table(files: &[&str], keep: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::new();
+    for file in files {
+        let Ok(file) = File::open(format!("/proc/self/net/{file}")) else { continue };
+        let mut reader = BufReader::new(file);
+        let mut line = String::new();
+        while let Ok(1..) = reader.read_line(&mut line) {
+            if keep(&line) {
+                kept.push_str(&line);
+            }
+            line.clear();
+        }
     }
+    kept
 }
 
 /// Connections that wait at a TCP port; None: nobody listens there.
@@ -55,7 +79,7 @@ fn at_port(
     counts: impl Fn(&[&str]) -> bool,
     value: impl Fn(&[&str]) -> Option<u64>,
 ) -> Option<u64> {
-    let lines = text.lines().skip(1).filter_map(|line| {
+    let lines = text.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let (_, local) = fields.get(1)?.rsplit_once(':')?;
         let is_there = u16::from_str_radix(local, 16).ok()? == port && counts(&fields);
@@ -86,14 +110,14 @@ mod tests {
     fn a_port_of_this_machine_is_seen() {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap();
-        assert_eq!(Port::tcp(port.port()), Port::Open { waiting: 0 });
+        assert_eq!(Ports::read().tcp(port.port()), Port::Open { waiting: 0 });
         let _client = std::net::TcpStream::connect(port).unwrap();
-        assert_eq!(Port::tcp(port.port()), Port::Open { waiting: 1 });
+        assert_eq!(Ports::read().tcp(port.port()), Port::Open { waiting: 1 });
         drop(listener);
-        assert_eq!(Port::tcp(port.port()), Port::Closed);
+        assert_eq!(Ports::read().tcp(port.port()), Port::Closed);
         let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
-        assert_eq!(Port::udp(port), Port::Open { waiting: 0 });
+        assert_eq!(Ports::read().udp(port), Port::Open { waiting: 0 });
     }
 
     proptest! {
