@@ -187,7 +187,10 @@ impl Worker {
                 received += 1;
                 let from = match self.locals {
                     None => None,
-                    Some(_) => message.cmsgs()?.find_map(|m| Local::of(&m)),
+                    // Without room for it the answer leaves from wherever the kernel likes.
+                    Some(_) => {
+                        message.cmsgs().ok().and_then(|mut all| all.find_map(|m| Local::of(&m)))
+                    }
                 };
                 incomplete |= self.locals.is_some() && from.is_none();
                 let begin = self.text.len();
@@ -250,6 +253,14 @@ impl Worker {
                     at += sent;
                 }
                 Err(Errno::EINTR) => {}
+                // The network takes nothing: waiting for it once is enough.
+                Err(Errno::EAGAIN) => {
+                    while let Some(answer) = self.answers.get(at) {
+                        let to = answer.to;
+                        self.drop(Reason::Unsent, &to);
+                        at += 1;
+                    }
+                }
                 // The first of them cannot be sent: its address, a firewall, the network.
                 _ => {
                     let to = self.answers[at].to;
