@@ -1,9 +1,10 @@
 //! What the indexes need to know of an object, read from its packed form. What is not as it must be is an error that
 //! says which key; whose key it is, the caller adds.
 
+use super::cursor::Cursor;
 use super::id::Id;
 use super::pool::{key, known_key};
-use super::token::{Cursor, Packed, Text, Token};
+use super::token::{Packed, Text, Token};
 
 /// A sentence: which key is wrong, and how.
 pub type Problem = String;

@@ -3,9 +3,10 @@
 //! Steps are keys or numbers of a list, from 0; in a key, `~1` is a slash and `~0` a tilde. The whole configuration and
 //! keys that are empty cannot be asked for.
 
+use super::cursor::Cursor;
 use super::id::Id;
 use super::table::Table;
-use super::token::{Cursor, Packed};
+use super::token::Packed;
 use super::{LONGEST, View};
 use roost_proto::published::Space;
 use std::borrow::Cow;

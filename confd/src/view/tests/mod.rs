@@ -5,6 +5,7 @@ mod answers;
 mod generate_config;
 mod incremental;
 mod large;
+mod packed;
 mod updates;
 mod vectors;
 
