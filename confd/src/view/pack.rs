@@ -244,7 +244,8 @@ pub fn ipv4(text: &str) -> Option<Ipv4Addr> {
 }
 
 fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() < 12 || text.len() % 2 != 0 || !text.iter().all(|b| digit(*b).is_some()) {
+    if text.len() < 12 || !text.len().is_multiple_of(2) || !text.iter().all(|b| digit(*b).is_some())
+    {
         return None;
     }
     text.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
