@@ -167,7 +167,7 @@ impl Generated {
             "kernel_path": "", "migration_downtime": 30, "nic_type": "paravirtual",
             "serial_speed": 38400, "vnc_bind_address": "127.0.0.1",
         });
-        if i % 3 == 0 {
+        if i.is_multiple_of(3) {
             hvparams["usb_devices"] = json!("host:1d6b:0002");
         }
         json!({
