@@ -22,7 +22,7 @@ macro_rules! keys {
 }
 
 keys! {
-    IT "it", UUID "uuid", NAME "name", PRIMARY_IP "primary_ip", MASTER_CANDIDATE "master_candidate", DRAINED "drained",
+    IT "it", UUID "uuid", PRIMARY_IP "primary_ip", MASTER_CANDIDATE "master_candidate", DRAINED "drained",
     OFFLINE "offline", FORTHCOMING "forthcoming", PRIMARY_NODE "primary_node", DISKS "disks", NICS "nics", IP "ip",
     NICPARAMS "nicparams", LINK "link", DEV_TYPE "dev_type", LOGICAL_ID "logical_id", CHILDREN "children",
     ADMIN_STATE "admin_state", HYPERVISOR "hypervisor", MTIME "mtime", MASTER_NODE "master_node",
