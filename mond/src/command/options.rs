@@ -8,12 +8,12 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub struct Command {
     pub name: &'static str,
-    options: &'static [Option_],
+    options: &'static [Spec],
 }
 
 /// An option; all of the collectors' own have a value.
 #[derive(Debug)]
-struct Option_ {
+struct Spec {
     key: Key,
     short: Option<char>,
     long: &'static str,
@@ -44,20 +44,20 @@ const fn option(
     value: &'static str,
     kind: &'static str,
     about: &'static str,
-) -> Option_ {
-    Option_ { key, short: Some(short), long, value: Some(value), kind, about }
+) -> Spec {
+    Spec { key, short: Some(short), long, value: Some(value), kind, about }
 }
 
-const fn flag(key: Key, short: Option<char>, long: &'static str, about: &'static str) -> Option_ {
-    Option_ { key, short, long, value: None, kind: "none", about }
+const fn flag(key: Key, short: Option<char>, long: &'static str, about: &'static str) -> Spec {
+    Spec { key, short, long, value: None, kind: "none", about }
 }
 
-const ADDRESS: Option_ =
+const ADDRESS: Spec =
     option(Key::Address, 'a', "address", "IP", "host", "ask the confd at this address");
-const PORT: Option_ = option(Key::Port, 'p', "port", "PORT", "integer", "UDP port of confd");
+const PORT: Spec = option(Key::Port, 'p', "port", "PORT", "integer", "UDP port of confd");
 
 /// All commands have these.
-const GENERAL: [Option_; 3] = [
+const GENERAL: [Spec; 3] = [
     flag(Key::Version, Some('V'), "version", "show the version of this program"),
     flag(Key::Help, Some('h'), "help", "show this text"),
     flag(Key::Completion, None, "help-completion", "list the options for shells"),
@@ -225,11 +225,11 @@ impl Options {
 }
 
 impl Command {
-    fn all(&self) -> impl Iterator<Item = &Option_> {
+    fn all(&self) -> impl Iterator<Item = &Spec> {
         self.options.iter().chain(&GENERAL)
     }
 
-    fn long(&self, name: &str) -> Result<&Option_, String> {
+    fn long(&self, name: &str) -> Result<&Spec, String> {
         if let Some(option) = self.all().find(|option| option.long == name) {
             return Ok(option);
         }
@@ -256,7 +256,7 @@ impl Command {
 
     /// What `--help-completion` prints: options and what they take.
     pub fn completion(&self) -> String {
-        let line = |option: &Option_| {
+        let line = |option: &Spec| {
             let short = option.short.map_or(String::new(), |short| format!("-{short},"));
             format!("{short}--{} {}\n", option.long, option.kind)
         };
@@ -264,7 +264,7 @@ impl Command {
     }
 }
 
-impl Option_ {
+impl Spec {
     fn words(&self) -> String {
         let value = self.value.unwrap_or_default();
         let blank = if value.is_empty() { "" } else { " " };
