@@ -31,7 +31,6 @@ const MAX_TRACKED_JOBS: u32 = 25;
 /// Below the first console port.
 const NO_PORT_YET: u16 = 10_999;
 
-
 /// Makes the cluster. Returns its UUID. Errors: `wrong_input` for the settings, `wrong_state` if
 /// there is a cluster already.
 pub fn init(paths: &Paths, spec: &InitSpec) -> Result<ClusterId> {
