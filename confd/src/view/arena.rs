@@ -82,7 +82,7 @@ impl Arena {
 
     /// So much is unused that it is worth moving everything: [`Arena::compact`].
     pub fn is_wasteful(&self) -> bool {
-        self.garbage > self.live / 4 + 4 * CHUNK
+        self.garbage > self.live / 16 + 2 * CHUNK
     }
 
     /// Moves all records close together; `handles` are all there are, and are changed.

@@ -67,6 +67,7 @@ impl View {
     /// The same with its packed form, made with the pool of this view.
     pub(super) fn put_stored(&mut self, space: Space, id: Id, stored: &[u8]) -> Result<(), String> {
         check(space, Packed::new(&self.pool, id, stored))?;
+        self.stale |= matches!(space, Space::Top | Space::Cluster | Space::Node);
         match space {
             Space::Top => self.top = stored.to_vec(),
             Space::Cluster => self.cluster = stored.to_vec(),
@@ -103,6 +104,7 @@ impl View {
     /// An object is gone. What is not there is gone.
     pub(super) fn delete(&mut self, space: Space, id: Id) {
         let Some(slot) = self.table(space).and_then(|table| table.find(id)) else { return };
+        self.stale |= space == Space::Node;
         match space {
             Space::Top | Space::Cluster => {}
             Space::Node => self.delete_node(slot),

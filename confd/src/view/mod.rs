@@ -72,6 +72,8 @@ pub struct View {
     filters: Table,
     links: Links,
     summary: Summary,
+    /// A node, the cluster or what is beside the maps has changed since the summary was made.
+    stale: bool,
 }
 
 /// What is known of a node besides its object, which may be missing.

@@ -1,5 +1,5 @@
-//! What is the same for all who ask, ready to be sent. Made anew with every change: that takes as long as there are
-//! nodes.
+//! What is the same for all who ask, ready to be sent. Made anew when a node or the cluster changes: that takes as
+//! long as there are nodes.
 
 use super::facts::{self, Collector};
 use super::id::Id;
@@ -39,6 +39,9 @@ impl Default for Id {
 impl View {
     /// Something has changed.
     pub(super) fn summarize(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
         // Both were read before they were stored.
         let Ok(cluster) = facts::cluster(self.cluster()) else { return };
         let version = facts::version(self.top()).unwrap_or_default();
