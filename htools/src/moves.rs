@@ -22,18 +22,22 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What would come of it. Errors: the check that fails.
+    /// What would come of it, into `out`. Errors: the check that fails; then `out` means nothing.
     ///
     /// `force`: only what is impossible is refused.
-    #[inline]
-    pub fn outcome(self, working: &Working<'_, '_>, force: bool) -> Result<Outcome, FailMode> {
+    pub fn attempt(
+        self,
+        working: &Working<'_, '_>,
+        force: bool,
+        out: &mut Outcome,
+    ) -> Result<(), FailMode> {
         match self {
-            Kind::Failover => working.failover(force),
-            Kind::FailoverToAny(to) => working.failover_to_any(to, force),
-            Kind::ReplacePrimary(to) => working.replace_primary(to, force),
-            Kind::ReplaceSecondary(to) => working.replace_secondary(to, force),
-            Kind::ReplaceAndFailover(to) => working.replace_and_failover(to, force),
-            Kind::FailoverAndReplace(to) => working.failover_and_replace(to, force),
+            Kind::Failover => working.failover(force, out),
+            Kind::FailoverToAny(to) => working.failover_to_any(to, force, out),
+            Kind::ReplacePrimary(to) => working.replace_primary(to, force, out),
+            Kind::ReplaceSecondary(to) => working.replace_secondary(to, force, out),
+            Kind::ReplaceAndFailover(to) => working.replace_and_failover(to, force, out),
+            Kind::FailoverAndReplace(to) => working.failover_and_replace(to, force, out),
         }
     }
 
@@ -77,6 +81,8 @@ pub struct Move {
 impl Move {
     /// What would come of it. Errors: the check that fails.
     pub fn outcome(self, placement: &Placement<'_>, force: bool) -> Result<Outcome, FailMode> {
-        self.kind.outcome(&placement.begin(self.instance), force)
+        let mut outcome = Outcome::default();
+        self.kind.attempt(&placement.begin(self.instance), force, &mut outcome)?;
+        Ok(outcome)
     }
 }

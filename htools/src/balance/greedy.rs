@@ -152,10 +152,13 @@ impl<'c> Greedy<'c> {
         let force = self.options.ignore_soft_errors;
         let mut least = self.scorer.now();
         let mut close: Vec<Candidate> = vec![];
+        let mut outcome = Outcome::default();
         for &instance in movable {
             let working = self.placement.begin(instance);
             self.kinds(instance, |kind| {
-                let Ok(outcome) = kind.outcome(&working, force) else { return };
+                if kind.attempt(&working, force, &mut outcome).is_err() {
+                    return;
+                }
                 let score = self.scorer.after(&self.placement, &outcome);
                 if score <= least + CLOSE {
                     if score < least {

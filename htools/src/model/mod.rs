@@ -20,7 +20,7 @@ pub use tags::{TagRules, Tags, missing, shared};
 pub struct GroupIdx(pub u32);
 
 /// The position of a node in [`Cluster::nodes`]. Ties are broken by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIdx(pub u32);
 
 /// The position of an instance in [`Cluster::instances`]. Ties are broken by it.

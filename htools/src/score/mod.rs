@@ -31,32 +31,59 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
-/// What a node adds to the spreads.
-pub fn spread(node: &Node, limits: &Limits, state: &NodeState) -> Spread {
-    let disk = |free: i64, spindles: i64| match (node.exclusive_storage, node.total_disk) {
-        (true, _) => ratio(spindles as f64, node.spindles as f64),
-        (false, 0.0) => 1.0,
-        (false, total) => free as f64 / total,
-    };
-    let cpus = |used: i64| ratio(ratio(used as f64, node.total_cpus), node.cpu_speed);
-    let memory = |amount: i64| ratio(amount as f64, node.total_memory);
-    let spindles = |used: i64| ratio(used as f64, limits.spindles);
+/// What of a node's state is spread, as it is.
+#[inline]
+fn amounts(node: &Node, state: &NodeState) -> Spread {
     let forth = &state.forth;
+    let (disk, disk_forth) = match node.exclusive_storage {
+        true => (state.free_spindles, forth.free_spindles),
+        false => (state.free_disk, forth.free_disk),
+    };
     [
-        memory(state.unallocated),
-        disk(state.free_disk, state.free_spindles),
-        memory(state.reserved),
-        cpus(state.used_vcpus),
+        state.unallocated as f64,
+        disk as f64,
+        state.reserved as f64,
+        state.used_vcpus as f64,
         state.cpu_load,
         state.memory_load,
         state.disk_load,
         state.net_load,
-        spindles(state.used_spindles),
-        memory(forth.free_memory),
-        disk(forth.free_disk, forth.free_spindles),
-        cpus(forth.used_vcpus),
-        spindles(forth.used_spindles),
+        state.used_spindles as f64,
+        forth.free_memory as f64,
+        disk_forth as f64,
+        forth.used_vcpus as f64,
+        forth.used_spindles as f64,
     ]
+}
+
+/// What the amounts are parts of, and what the parts are divided by then. A node without a whole adds 0, one
+/// without a disk 1: nothing of it can be used up.
+fn wholes(node: &Node, limits: &Limits) -> [(f64, f64); SPREADS.len()] {
+    let memory = (node.total_memory, 1.0);
+    let cpus = (node.total_cpus, node.cpu_speed);
+    let spindles = (limits.spindles, 1.0);
+    let load = (1.0, 1.0);
+    let disk = match node.exclusive_storage {
+        true => (node.spindles as f64, 1.0),
+        false => (node.total_disk, 1.0),
+    };
+    [memory, disk, memory, cpus, load, load, load, load, spindles, memory, disk, cpus, spindles]
+}
+
+/// What a node adds to the spreads.
+fn spread(node: &Node, limits: &Limits, state: &NodeState) -> Spread {
+    let mut values = amounts(node, state);
+    for (row, (whole, then)) in wholes(node, limits).into_iter().enumerate() {
+        values[row] = match whole {
+            0.0 if is_disk(row) && !node.exclusive_storage => 1.0,
+            _ => ratio(ratio(values[row], whole), then),
+        };
+    }
+    values
+}
+
+fn is_disk(row: usize) -> bool {
+    matches!(SPREADS[row], Term::FreeDisk | Term::FreeDiskForth)
 }
 
 /// What is counted over nodes.

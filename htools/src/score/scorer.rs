@@ -1,11 +1,11 @@
 //! The score after a move, from sums kept of all nodes.
 //!
-//! Of each spread S = Σ(x − c) and Q = Σ(x − c)² are kept, c being its mean at the start, so that little is
-//! lost to rounding; its variance is Q/n − (S/n)².
+//! Of each spread S = Σ(x − c) and Q = Σ(x − c)² are kept, c being about its mean, so that little is lost to
+//! rounding; its variance is Q/n − (S/n)².
 
-use super::{SPREADS, Score, Spread, Term, counts, spread};
-use crate::model::NodeIdx;
-use crate::state::{NodeState, Outcome, Placement};
+use super::{SPREADS, Score, Spread, Term, amounts, counts, is_disk, ratio, wholes};
+use crate::model::{Node, NodeIdx};
+use crate::state::{Limits, NodeState, Outcome, Placement};
 
 const ROWS: usize = SPREADS.len();
 
@@ -30,13 +30,34 @@ struct Share {
     inside: bool,
 }
 
+/// How a node's amounts become what it adds: times `factor`, plus `offset`.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    factor: Spread,
+    offset: Spread,
+}
+
+impl Scale {
+    fn of(node: &Node, limits: &Limits) -> Scale {
+        let mut scale = Scale { factor: [0.0; ROWS], offset: [0.0; ROWS] };
+        for (row, (whole, then)) in wholes(node, limits).into_iter().enumerate() {
+            match whole {
+                0.0 if is_disk(row) && !node.exclusive_storage => scale.offset[row] = 1.0,
+                _ => scale.factor[row] = ratio(ratio(1.0, whole), then),
+            }
+        }
+        scale
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Scorer {
     nodes: Vec<NodeIdx>,
     /// Of every node of the cluster.
+    scales: Vec<Scale>,
+    /// Of every node of the cluster.
     shares: Vec<Share>,
-    centre: Spread,
     sum: Spread,
     squares: Spread,
     online: f64,
@@ -49,9 +70,15 @@ impl Scorer {
     pub fn new(placement: &Placement<'_>, nodes: Vec<NodeIdx>) -> Scorer {
         let outside = Share { spread: [0.0; ROWS], counted: 0.0, online: false, inside: false };
         let mut scorer = Scorer {
+            scales: placement
+                .cluster()
+                .nodes
+                .iter()
+                .enumerate()
+                .map(|(at, node)| Scale::of(node, placement.limits(NodeIdx::of(at))))
+                .collect(),
             shares: vec![outside; placement.cluster().nodes.len()],
             nodes,
-            centre: [0.0; ROWS],
             sum: [0.0; ROWS],
             squares: [0.0; ROWS],
             online: 0.0,
@@ -69,9 +96,9 @@ impl Scorer {
 
     fn share(&self, placement: &Placement<'_>, node: NodeIdx, state: &NodeState) -> Share {
         let given = &placement.cluster().nodes[node.at()];
-        let mut values = spread(given, placement.limits(node), state);
-        for (value, centre) in values.iter_mut().zip(&self.centre) {
-            *value -= centre;
+        let (mut values, scale) = (amounts(given, state), &self.scales[node.at()]);
+        for row in 0..ROWS {
+            values[row] = values[row] * scale.factor[row] + scale.offset[row];
         }
         let counted = counts(given, state).weighted();
         Share { spread: values, counted, online: !given.offline, inside: true }
@@ -79,7 +106,6 @@ impl Scorer {
 
     /// Takes everything from the placement again: nothing of rounding stays.
     pub fn recompute(&mut self, placement: &Placement<'_>) {
-        self.centre = [0.0; ROWS];
         for pass in 0..2 {
             (self.sum, self.squares) = ([0.0; ROWS], [0.0; ROWS]);
             (self.online, self.counted) = (0.0, 0.0);
@@ -97,7 +123,11 @@ impl Scorer {
                 self.shares[node.at()] = share;
             }
             if pass == 0 && self.online > 0.0 {
-                self.centre = self.sum.map(|sum| sum / self.online);
+                // Little is lost to rounding when all values are around 0.
+                for row in 0..ROWS {
+                    let mean = self.sum[row] / self.online;
+                    self.scales.iter_mut().for_each(|scale| scale.offset[row] -= mean);
+                }
             }
         }
         self.conflicts = placement.location_conflicts() as f64;

@@ -5,14 +5,20 @@ use crate::fail::FailMode;
 use crate::model::{Instance, InstanceIdx, NodeIdx};
 
 /// A node that is no longer as it was.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Changed {
     pub node: NodeIdx,
     pub state: NodeState,
+    /// Whose share of the reserved memory went, and came.
+    left: Option<NodeIdx>,
+    came: Option<NodeIdx>,
 }
 
 /// Where an instance would be, and what its nodes would be then.
-#[derive(Clone, Copy, Debug, PartialEq)]
+///
+/// It is large for something that is made millions of times a second: whoever tries many moves fills one
+/// again and again.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
     changed: [Changed; 3],
     count: usize,
@@ -29,17 +35,7 @@ impl Outcome {
     }
 }
 
-/// A node in hand.
-#[derive(Clone, Copy, Debug)]
-struct Hand {
-    node: NodeIdx,
-    state: NodeState,
-    /// Whose share of the reserved memory went, and came.
-    left: Option<NodeIdx>,
-    came: Option<NodeIdx>,
-}
-
-/// See the module. Each try begins with [`Working::again`].
+/// See the module.
 #[derive(Clone, Debug)]
 pub struct Working<'p, 'c> {
     placement: &'p Placement<'c>,
@@ -48,8 +44,8 @@ pub struct Working<'p, 'c> {
     memory: i64,
     /// How far from where it wants to be it is now.
     part: i64,
-    without_primary: Hand,
-    without_secondary: Option<Hand>,
+    without_primary: Changed,
+    without_secondary: Option<Changed>,
 }
 
 type Checked = Result<(), FailMode>;
@@ -58,7 +54,7 @@ impl<'p, 'c> Working<'p, 'c> {
     pub(super) fn new(placement: &'p Placement<'c>, index: InstanceIdx) -> Working<'p, 'c> {
         let instance = placement.instance(index);
         let (primary, secondary) = (placement.primary(index), placement.secondary(index));
-        let hand = |node| Hand { node, state: *placement.node(node), left: None, came: None };
+        let hand = |node| Changed { node, state: *placement.node(node), left: None, came: None };
         let mut working = Working {
             placement,
             index,
@@ -97,110 +93,106 @@ impl<'p, 'c> Working<'p, 'c> {
     }
 
     /// A node as it is without the instance.
-    fn hand(&self, node: NodeIdx) -> Hand {
+    fn hand(&self, node: NodeIdx) -> Changed {
         if node == self.old_primary() {
             return self.without_primary;
         }
         match self.without_secondary {
             Some(hand) if hand.node == node => hand,
-            _ => Hand { node, state: *self.placement.node(node), left: None, came: None },
+            _ => Changed { node, state: *self.placement.node(node), left: None, came: None },
         }
+    }
+
+    /// The secondary as it is without the instance. Errors: there is none.
+    fn old_secondary(&self) -> Result<&Changed, FailMode> {
+        self.without_secondary.as_ref().ok_or(FailMode::Internal)
     }
 
     /// Onto another node with storage that both reach.
-    #[inline]
-    pub fn failover_to_any(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
+    pub fn failover_to_any(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
         let from = self.old_primary();
         self.can_migrate(from, to)?;
-        let mut target = self.hand(to);
-        self.add_primary(&mut target, None, force || self.offline(from))?;
-        Ok(self.outcome(to, None, &[target]))
+        out.changed[0] = self.hand(to);
+        self.add_primary(&mut out.changed[0], None, force || self.offline(from))?;
+        out.changed[1] = self.without_primary;
+        self.ends(out, 2, to, None)
     }
 
     /// Primary and secondary change places.
-    #[inline]
-    pub fn failover(&self, force: bool) -> Result<Outcome, FailMode> {
-        let (old_p, old_s) = (self.without_primary, self.secondary_hand()?);
-        self.can_migrate(old_p.node, old_s.node)?;
-        let (mut new_p, mut new_s) = (old_s, old_p);
-        let dead = self.offline(old_p.node);
-        self.add_primary(&mut new_p, Some(new_s.node), force || dead)?;
-        self.add_secondary(&mut new_s, new_p.node, dead, force || dead)?;
-        Ok(self.outcome(new_p.node, Some(new_s.node), &[new_p, new_s]))
+    pub fn failover(&self, force: bool, out: &mut Outcome) -> Checked {
+        let (to, from) = (self.old_secondary()?, &self.without_primary);
+        self.can_migrate(from.node, to.node)?;
+        let dead = self.offline(from.node);
+        (out.changed[0], out.changed[1]) = (*to, *from);
+        self.add_primary(&mut out.changed[0], Some(from.node), force || dead)?;
+        self.add_secondary(&mut out.changed[1], to.node, dead, force || dead)?;
+        self.ends(out, 2, to.node, Some(from.node))
     }
 
     /// The primary becomes another; in between the secondary runs the instance.
-    #[inline]
-    pub fn replace_primary(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
-        let mut secondary = self.secondary_hand()?;
+    pub fn replace_primary(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
+        let secondary = self.old_secondary()?;
         self.can_migrate(self.old_primary(), secondary.node)?;
         self.can_migrate(secondary.node, to)?;
         let force = force || self.offline(self.old_primary());
-        let mut for_a_while = secondary;
-        self.add_primary(&mut for_a_while, Some(to), force)?;
-        let mut target = self.hand(to);
-        self.add_primary(&mut target, Some(secondary.node), force)?;
-        self.add_secondary(&mut secondary, to, false, force)?;
-        Ok(self.outcome(to, Some(secondary.node), &[target, secondary]))
+        out.changed[1] = *secondary;
+        self.add_primary(&mut out.changed[1], Some(to), force)?;
+        out.changed[0] = self.hand(to);
+        self.add_primary(&mut out.changed[0], Some(secondary.node), force)?;
+        out.changed[1] = *secondary;
+        self.add_secondary(&mut out.changed[1], to, false, force)?;
+        out.changed[2] = self.without_primary;
+        self.ends(out, 3, to, Some(secondary.node))
     }
 
     /// The secondary becomes another.
-    #[inline]
-    pub fn replace_secondary(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
-        let (mut primary, old_s) = (self.without_primary, self.secondary_hand()?);
-        let force = force || self.offline(old_s.node);
-        let mut target = self.hand(to);
-        self.add_secondary(&mut target, primary.node, false, force)?;
-        self.add_primary(&mut primary, Some(to), true)?;
-        Ok(self.outcome(primary.node, Some(to), &[primary, target]))
+    pub fn replace_secondary(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
+        let (primary, secondary) = (&self.without_primary, self.old_secondary()?);
+        let force = force || self.offline(secondary.node);
+        out.changed[1] = self.hand(to);
+        self.add_secondary(&mut out.changed[1], primary.node, false, force)?;
+        out.changed[0] = *primary;
+        self.add_primary(&mut out.changed[0], Some(to), true)?;
+        out.changed[2] = *secondary;
+        self.ends(out, 3, primary.node, Some(to))
     }
 
     /// The mirror goes to another node, and then the instance too.
-    #[inline]
-    pub fn replace_and_failover(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
-        let (mut new_s, old_s) = (self.without_primary, self.secondary_hand()?);
-        self.can_migrate(new_s.node, to)?;
-        let mut target = self.hand(to);
-        self.add_primary(&mut target, Some(new_s.node), force)?;
-        self.add_secondary(&mut new_s, to, false, force || self.offline(old_s.node))?;
-        Ok(self.outcome(to, Some(new_s.node), &[target, new_s]))
+    pub fn replace_and_failover(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
+        let (primary, secondary) = (&self.without_primary, self.old_secondary()?);
+        self.can_migrate(primary.node, to)?;
+        out.changed[0] = self.hand(to);
+        self.add_primary(&mut out.changed[0], Some(primary.node), force)?;
+        out.changed[1] = *primary;
+        let force = force || self.offline(secondary.node);
+        self.add_secondary(&mut out.changed[1], to, false, force)?;
+        out.changed[2] = *secondary;
+        self.ends(out, 3, to, Some(primary.node))
     }
 
     /// The secondary becomes primary, and another node secondary.
-    #[inline]
-    pub fn failover_and_replace(&self, to: NodeIdx, force: bool) -> Result<Outcome, FailMode> {
-        let mut new_p = self.secondary_hand()?;
-        self.can_migrate(self.old_primary(), new_p.node)?;
+    pub fn failover_and_replace(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
+        let secondary = self.old_secondary()?;
+        self.can_migrate(self.old_primary(), secondary.node)?;
         let force = force || self.offline(self.old_primary());
-        let mut target = self.hand(to);
-        self.add_primary(&mut new_p, Some(to), force)?;
-        self.add_secondary(&mut target, new_p.node, false, force)?;
-        Ok(self.outcome(new_p.node, Some(to), &[new_p, target]))
+        out.changed[0] = *secondary;
+        self.add_primary(&mut out.changed[0], Some(to), force)?;
+        out.changed[1] = self.hand(to);
+        self.add_secondary(&mut out.changed[1], secondary.node, false, force)?;
+        out.changed[2] = self.without_primary;
+        self.ends(out, 3, secondary.node, Some(to))
     }
 
-    fn secondary_hand(&self) -> Result<Hand, FailMode> {
-        self.without_secondary.ok_or(FailMode::Internal)
-    }
-
-    /// The nodes it comes to, and those it leaves.
-    #[inline]
-    fn outcome(&self, primary: NodeIdx, secondary: Option<NodeIdx>, to: &[Hand]) -> Outcome {
-        let old = &self.without_primary;
-        let nothing = Changed { node: old.node, state: old.state };
-        let mut outcome = Outcome {
-            changed: [nothing; 3],
-            count: 0,
-            primary,
-            secondary,
-            location_conflicts: self.location_conflicts(primary),
-        };
-        let left = [Some(*old), self.without_secondary].into_iter().flatten();
-        let left = left.filter(|hand| to.iter().all(|other| other.node != hand.node));
-        for hand in to.iter().copied().chain(left) {
-            outcome.changed[outcome.count] = Changed { node: hand.node, state: hand.state };
-            outcome.count += 1;
-        }
-        outcome
+    fn ends(
+        &self,
+        out: &mut Outcome,
+        count: usize,
+        primary: NodeIdx,
+        secondary: Option<NodeIdx>,
+    ) -> Checked {
+        (out.count, out.primary, out.secondary) = (count, primary, secondary);
+        out.location_conflicts = self.location_conflicts(primary);
+        Ok(())
     }
 
     fn location_conflicts(&self, to: NodeIdx) -> i64 {
@@ -237,7 +229,7 @@ impl<'p, 'c> Working<'p, 'c> {
     }
 
     /// Takes or gives back the room of its disks.
-    fn storage(&self, hand: &mut Hand, sign: i64) {
+    fn storage(&self, hand: &mut Changed, sign: i64) {
         if !self.instance.template.uses_lvm() {
             return;
         }
@@ -261,7 +253,7 @@ impl<'p, 'c> Working<'p, 'c> {
     }
 
     /// Takes or gives back what a primary has besides disks.
-    fn compute(&self, hand: &mut Hand, sign: i64, part: i64) {
+    fn compute(&self, hand: &mut Changed, sign: i64, part: i64) {
         let instance = self.instance;
         let vcpus = if instance.status.online() { sign * instance.vcpus } else { 0 };
         let state = &mut hand.state;
@@ -282,7 +274,7 @@ impl<'p, 'c> Working<'p, 'c> {
     }
 
     /// The reserved memory of a node, after what left and came.
-    fn reserve(&self, hand: &mut Hand) {
+    fn reserve(&self, hand: &mut Changed) {
         let share = |peer: Option<NodeIdx>| {
             let peer = peer?;
             let mut memory = self.placement.peer_memory(hand.node, peer);
@@ -296,12 +288,12 @@ impl<'p, 'c> Working<'p, 'c> {
         hand.state.judge();
     }
 
-    fn remove_primary(&self, hand: &mut Hand) {
+    fn remove_primary(&self, hand: &mut Changed) {
         self.storage(hand, -1);
         self.compute(hand, -1, self.part);
     }
 
-    fn remove_secondary(&self, hand: &mut Hand, primary: NodeIdx) {
+    fn remove_secondary(&self, hand: &mut Changed, primary: NodeIdx) {
         self.storage(hand, -1);
         if self.instance.forthcoming {
             return;
@@ -312,8 +304,7 @@ impl<'p, 'c> Working<'p, 'c> {
         self.reserve(hand);
     }
 
-    #[inline]
-    fn add_primary(&self, hand: &mut Hand, secondary: Option<NodeIdx>, force: bool) -> Checked {
+    fn add_primary(&self, hand: &mut Changed, secondary: Option<NodeIdx>, force: bool) -> Checked {
         let (node, failed_before) = (hand.node, hand.state.n1_fails);
         let shares_tags = !force && self.shared_tags(node) > 0;
         self.storage(hand, 1);
@@ -345,10 +336,9 @@ impl<'p, 'c> Working<'p, 'c> {
         ensure(self.cpus_suffice(node, state.forth.used_vcpus), FailMode::Cpu)
     }
 
-    #[inline]
     fn add_secondary(
         &self,
-        hand: &mut Hand,
+        hand: &mut Changed,
         primary: NodeIdx,
         ignore_disk: bool,
         force: bool,
@@ -379,7 +369,7 @@ impl<'p, 'c> Working<'p, 'c> {
     }
 
     /// Checks of disks with instances that are only reserved yet.
-    fn forth_storage(&self, hand: &Hand) -> Checked {
+    fn forth_storage(&self, hand: &Changed) -> Checked {
         if !self.instance.template.uses_lvm() {
             return Ok(());
         }
