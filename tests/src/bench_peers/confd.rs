@@ -77,11 +77,14 @@ struct Side {
     rates: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
+    /// Microseconds of a processor an answer.
+    cpu: Vec<f64>,
     lost: usize,
 }
 
 impl Side {
-    fn take(&mut self, figures: &Figures) {
+    fn take(&mut self, figures: &Figures, cpu: f64) {
+        self.cpu.push(cpu * 1e6 / figures.answered.max(1) as f64);
         self.rates.push(figures.per_second());
         self.p50.push(figures.percentile(50));
         self.p99.push(figures.percentile(99));
@@ -101,15 +104,21 @@ pub(super) fn measure(plan: &Plan, scratch: &Path) -> Result<()> {
             let name = format!("confd {}, {outstanding} outstanding", question.name);
             let (mut they, mut we) = (Side::default(), Side::default());
             for _ in 0..plan.rounds {
-                let run = |port| -> Result<Figures> {
-                    Load::new(port, outstanding, &question.all)?.run(plan.span)
+                let run = |daemon: &Daemon, side: &mut Side| -> Result<()> {
+                    let mut load = Load::new(daemon.port, outstanding, &question.all)?;
+                    let before = daemon.cpu()?;
+                    let figures = load.run(plan.span)?;
+                    side.take(&figures, daemon.cpu()? - before);
+                    Ok(())
                 };
                 if !question.ours_only {
-                    they.take(&run(peer.port).with_context(|| format!("{name}, peer"))?);
+                    run(&peer, &mut they).with_context(|| format!("{name}, peer"))?;
                 }
-                we.take(&run(ours.port).with_context(|| format!("{name}, ours"))?);
+                run(&ours, &mut we).with_context(|| format!("{name}, ours"))?;
             }
             Rounds { peer: they.rates, ours: we.rates }.print(&name, "answers/s");
+            let cpu = Rounds { peer: they.cpu, ours: we.cpu };
+            cpu.print(&format!("{name}, processor for an answer"), "µs");
             for (who, side) in [("peer", they.p50), ("ours", we.p50)] {
                 print(&format!("{name}, p50, {who}"), side, "µs");
             }

@@ -131,14 +131,17 @@ impl Daemon {
         Ok(kib.with_context(|| format!("{} shows no {line}", self.what))? / 1024.0)
     }
 
-    /// What it had of processors so far, seconds.
+    /// What its threads had of processors so far, seconds. Unlike the time on the clock it depends little on what
+    /// else the machine does.
     pub(super) fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let ticks: f64 =
-            fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum();
-        let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-        Ok(ticks / hertz as f64)
+        let mut nanoseconds = 0.0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // One that has ended meanwhile is of no weight.
+            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let run = text.split(' ').next().and_then(|run| run.parse::<f64>().ok());
+            nanoseconds += run.unwrap_or_default();
+        }
+        Ok(nanoseconds / 1e9)
     }
 }
 

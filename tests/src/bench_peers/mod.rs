@@ -86,10 +86,13 @@ struct Rounds {
 impl Rounds {
     /// Prints the medians, and how many times ours is the peer's.
     fn print(self, name: &str, unit: &str) {
+        let compared = !self.peer.is_empty() && !self.ours.is_empty();
         let (peer, ours) = (median(self.peer), median(self.ours));
-        figure(&format!("{name}, peer"), peer, unit);
+        if compared {
+            figure(&format!("{name}, peer"), peer, unit);
+        }
         figure(&format!("{name}, ours"), ours, unit);
-        if peer > 0.0 {
+        if compared && peer > 0.0 {
             figure(&format!("{name}, ours to peer"), ours / peer, "times");
         }
     }
