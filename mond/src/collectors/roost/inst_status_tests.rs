@@ -196,7 +196,7 @@ fn who_leaves_is_given_time() {
         let domains = domains.iter().map(|domain| (*domain).clone()).collect();
         status.note(&Look { at, domains }).get("guest1.lab").copied()
     };
-    assert_eq!(look(0, &[]).is_some(), false, "never seen");
+    assert!(look(0, &[]).is_none(), "never seen");
     let seen = look(10, &[&running]).unwrap();
     assert_eq!((seen.gone, seen.since), (None, start + Duration::from_secs(10)));
     assert_eq!(look(15, &[&running]).unwrap().since, seen.since);

@@ -185,7 +185,7 @@ mod tests {
         let pid = std::process::id();
         assert!(Stat::of(pid).unwrap().lives());
         assert!(Memory::of(pid).unwrap().resident > 0);
-        assert!(arguments(pid).len() > 0 && open_files(pid) != Some(0));
+        assert!(!arguments(pid).is_empty() && open_files(pid) != Some(0));
         assert!(uptime() > 0.0);
     }
 
