@@ -519,6 +519,8 @@ scenarios! {
     node_remove: vec![] => op("NODE_REMOVE", json!({"node_name": "node4"}));
     cluster_modify: vec![] =>
         op("CLUSTER_SET_PARAMS", json!({"candidate_pool_size": 2, "beparams": {"maxmem": 256}}));
+    cluster_modify_directory: vec![] =>
+        op("CLUSTER_SET_PARAMS", json!({"file_storage_dir": "/srv/other"}));
     cluster_smaller_pool: vec![] =>
         op("CLUSTER_SET_PARAMS", json!({"candidate_pool_size": 1}));
     cluster_redist_conf_smaller_pool: vec![Step::Config(smaller_pool)] =>
