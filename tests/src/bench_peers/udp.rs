@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 /// So many questions are signed; then they are asked again. Never are two of one rsalt outstanding.
 const POOL: usize = 16_384;
 /// An answer that is not there by then is lost.
-const LOST: Duration = Duration::from_secs(3);
+const LOST: Duration = Duration::from_secs(10);
+/// A daemon that has not even answered what is outstanding at once is asked for this long.
+const LONGEST: Duration = Duration::from_secs(20);
 /// Each so-manieth answer is verified and read; of the others only the rsalt is.
 const SAMPLE: usize = 64;
 /// Room for answers of all outstanding questions.
@@ -35,6 +37,7 @@ pub(super) struct Load {
     next: usize,
     /// How long to wait between an answer and the next question; none: not at all.
     pub(super) pace: Option<Duration>,
+    lost: Duration,
 }
 
 /// What came of it.
@@ -80,7 +83,7 @@ impl Load {
         let key = HmacKey::new(KEY)?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect((Ipv4Addr::LOCALHOST, port))?;
-        socket.set_read_timeout(Some(LOST / 4))?;
+        socket.set_read_timeout(Some(Duration::from_millis(250)))?;
         setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)?;
         let salt = clock::seconds().to_string();
         let sign = |i: usize| {
@@ -91,10 +94,10 @@ impl Load {
             datagram
         };
         let pool = (0..POOL).map(sign).collect();
-        Ok(Load { socket, key, pool, outstanding, next: 0, pace: None })
+        Ok(Load { socket, key, pool, outstanding, next: 0, pace: None, lost: LOST })
     }
 
-    /// Asks for so long, then waits for what is outstanding.
+    /// Asks for so long (and until as many have been answered as are outstanding), then waits for the rest.
     pub(super) fn run(&mut self, span: Duration) -> Result<Figures> {
         let mut figures = Figures::default();
         let mut buffer = vec![0; 64 << 10];
@@ -116,7 +119,7 @@ impl Load {
                     let Some(at) = sent.get_mut(number).and_then(Option::take) else { continue };
                     let now = Instant::now();
                     free += 1;
-                    if now < end {
+                    if now < end || figures.answered < self.outstanding {
                         last = now;
                         figures.answered += 1;
                         let latency = now.duration_since(at).as_nanos();
@@ -133,26 +136,26 @@ impl Load {
                 Err(e) => return Err(e).context("the daemon is gone"),
             }
             let now = Instant::now();
-            if now.duration_since(looked) > LOST / 4 {
+            if now.duration_since(looked) > self.lost / 4 {
                 looked = now;
                 for slot in &mut sent {
-                    if slot.take_if(|at| now.duration_since(*at) > LOST).is_some() {
+                    if slot.take_if(|at| now.duration_since(*at) > self.lost).is_some() {
                         figures.lost += 1;
                         free += 1;
                     }
                 }
             }
             outstanding -= free;
-            while free > 0 && now < end {
+            let few = figures.answered < self.outstanding && now < begin + LONGEST;
+            while free > 0 && (now < end || few) {
                 self.send(&mut sent)?;
                 outstanding += 1;
                 free -= 1;
             }
         }
-        figures.seconds = match figures.lost {
-            0 => last.duration_since(begin).as_secs_f64().max(1e-9),
-            _ => span.as_secs_f64(),
-        };
+        // What was lost held its place until then.
+        let until = if figures.lost == 0 { last } else { last.max(end) };
+        figures.seconds = until.duration_since(begin).as_secs_f64().max(1e-9);
         figures.latencies.sort_unstable();
         Ok(figures)
     }
@@ -214,6 +217,7 @@ mod tests {
             scope.spawn(|| daemon(&socket, 7, &stop));
             let question = [(QueryType::Ping, Query::Empty)];
             let mut load = Load::new(port, 3, &question).expect("load");
+            load.lost = Duration::from_secs(1);
             let figures = load.run(Duration::from_millis(100)).expect("figures");
             stop.store(true, Ordering::Relaxed);
             assert_eq!(figures.lost, 1);
