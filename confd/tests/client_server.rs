@@ -121,8 +121,12 @@ impl World {
 /// A text: one of the configuration, a pointer into it, a piece or a variation of one, or anything.
 fn text(world: &World) -> impl Strategy<Value = String> + use<> {
     let (words, pointers) = (world.words.clone(), world.pointers.clone());
+    let names: Vec<String> =
+        words.iter().filter(|word| word.ends_with(".example.org")).cloned().collect();
+    let names = proptest::sample::select(names);
     let word = proptest::sample::select(words);
     prop_oneof![
+        4 => names,
         4 => word.clone(),
         2 => proptest::sample::select(pointers),
         1 => (word.clone(), 0_usize..20)
