@@ -41,7 +41,7 @@ pub enum ActualState {
 pub type Reason = (String, String, u64);
 
 /// What is reported of an instance. The order of the fields is the reference's.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub name: String,
@@ -115,8 +115,14 @@ pub fn reasons(paths: &Paths, instance: &str) -> Vec<Reason> {
 /// The report on all instances. `hypervisor` labels its metrics.
 pub fn collected(instances: Vec<Status>, hypervisor: &str) -> Result<Collected> {
     let status = Health::merged(instances.iter().map(|one| &one.status));
+    let metrics = metrics(&instances, hypervisor);
+    Ok(Collected { data: Data::of(&Report { instances, status })?, metrics })
+}
+
+/// What every hypervisor's instances have for `/metrics`.
+pub fn metrics(instances: &[Status], hypervisor: &str) -> Metrics {
     let mut metrics = Metrics::default();
-    for one in &instances {
+    for one in instances {
         let labels = [("instance_name", one.name.as_str()), ("hypervisor", hypervisor)];
         metrics.gauge(
             "roost_instance_admin_up",
@@ -138,22 +144,21 @@ pub fn collected(instances: Vec<Status>, hypervisor: &str) -> Result<Collected> 
             f64::from(one.status.code as u8),
         );
     }
-    Ok(Collected { data: Data::of(&Report { instances, status })?, metrics })
+    metrics
 }
 
 /// The report when the hypervisor could not be asked.
 pub fn unknown(why: &str) -> Result<Collected> {
     let status = Health::new(Code::Bad, format!("Unable to receive the list of instances: {why}"));
-    Ok(Collected {
-        data: Data::of(&Report { instances: vec![], status })?,
-        metrics: Metrics::default(),
-    })
+    let data = Data::of(&Report { instances: vec![], status })?;
+    Ok(Collected { data, metrics: Metrics::default() })
 }
 
-#[derive(Serialize)]
-struct Report {
-    instances: Vec<Status>,
-    status: Health,
+/// The data of the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    pub instances: Vec<Status>,
+    pub status: Health,
 }
 
 #[cfg(test)]
