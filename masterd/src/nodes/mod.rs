@@ -33,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long an action waits for a node that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a question waits for a node that answered a moment ago: its noded may be starting anew.
+const RESTARTING: Duration = Duration::from_secs(5);
 /// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -159,19 +161,32 @@ impl Nodes {
     }
 
     async fn ask_node(&self, node: NodeId, question: &Question) -> Result<Answer> {
-        let shown = self.0.lines.shown(node);
-        match client::ask(self.client(node)?, self.fence(), question).await {
-            // A connection that broke while idle shows only now: once more, on a new one.
-            Err(client::Failure::Unreachable(_)) => {
-                self.change_certificate(node, shown);
-                client::ask(self.client(node)?, self.fence(), question).await
+        // A noded that was there a moment ago may be starting anew; one that is known to be away is not
+        // waited for.
+        let was_up = self.0.observed.node(node).is_some_and(|view| view.up);
+        let grace = if was_up { RESTARTING } else { Duration::ZERO };
+        let give_up = tokio::time::Instant::now() + grace;
+        let (mut again, mut refused) = (false, false);
+        loop {
+            let shown = self.0.lines.shown(node);
+            let failure = match client::ask(self.client(node)?, self.fence(), question).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match &failure {
+                // A connection that broke while idle shows only now: once more, on a new one.
+                client::Failure::Unreachable(_) if !again => again = true,
+                client::Failure::Unreachable(_) if tokio::time::Instant::now() < give_up => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                client::Failure::Refused(_) if !refused && self.change_certificate(node, shown) => {
+                    refused = true;
+                    continue;
+                }
+                _ => return Err(failure.into_error(&format!("node {}", self.name(node)))),
             }
-            Err(client::Failure::Refused(_)) if self.change_certificate(node, shown) => {
-                client::ask(self.client(node)?, self.fence(), question).await
-            }
-            other => other,
+            self.change_certificate(node, shown);
         }
-        .map_err(|e| e.into_error(&format!("node {}", self.name(node))))
     }
 
     async fn run_on(
