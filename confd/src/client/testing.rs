@@ -352,7 +352,15 @@ async fn every_question_reaches_the_daemon_as_it_was_meant() {
 #[tokio::test]
 async fn guests_come_in_pages_of_one_serial() {
     fn guest(n: usize) -> Value {
-        json!([format!("guest{n}"), format!("uuid{n}"), "up", "kvm", n % 2 == 0, [["xenvg", "v"]], 1.5])
+        json!([
+            format!("guest{n}"),
+            format!("uuid{n}"),
+            "up",
+            "kvm",
+            n % 2 == 0,
+            [["xenvg", "v"]],
+            1.5
+        ])
     }
     /// Five guests in pages of two; the serial rises once, after the first page.
     fn pages(request: &Request<'_>) -> (u8, Value, u64) {

@@ -55,7 +55,6 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) root: PathBuf,
-    pub(super) shape: Shape,
 }
 
 impl Node {
@@ -65,7 +64,7 @@ impl Node {
         {
             fs::create_dir_all(root.join(dir))?;
         }
-        let node = Node { root, shape };
+        let node = Node { root };
         let data = node.data();
         fs::write(data.join("hmac.key"), KEY)?;
         let mut config: Value = serde_json::from_str(&generate_config::config_text(shape))?;
