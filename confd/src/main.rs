@@ -12,7 +12,7 @@ use roost_confd::status::{self, StatusFile};
 use roost_confd::view::Shared;
 use roost_confd::wire::{CLOCK_SKEW, PORT};
 use roost_proto::error::{Error, Result};
-use roost_proto::paths::{Paths, ROOTDIR_ENV};
+use roost_proto::paths::{Identity, Paths, ROOTDIR_ENV};
 use roost_proto::secrets::SecretFile;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -200,11 +200,12 @@ async fn until_told(server: &Server, key: &Keyring, status: Option<&StatusFile>)
     }
 }
 
-/// Everywhere in the cluster's family.
+/// Everywhere in the cluster's family: that of this node's primary address, which it has from the moment it joins.
 fn usual_address(paths: &Paths) -> IpAddr {
-    const AF_INET6: &str = "10";
-    match std::fs::read_to_string(paths.ssconf("primary_ip_family")) {
-        Ok(family) if family.trim() == AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
+    let identity = std::fs::read(paths.identity()).unwrap_or_default();
+    let identity: Option<Identity> = serde_json::from_slice(&identity).ok();
+    match identity.and_then(|identity| identity.address.parse().ok()) {
+        Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         _ => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
@@ -215,6 +216,26 @@ fn status_file(paths: &Paths) -> Option<StatusFile> {
         Err(error) => {
             tracing::info!("{error}");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_listens_in_the_family_of_its_node() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(Some(root.path().to_owned()));
+        assert_eq!(usual_address(&paths), Ipv4Addr::UNSPECIFIED);
+        std::fs::create_dir_all(paths.data_dir()).unwrap();
+        for (address, expected) in [("192.0.2.1", "0.0.0.0"), ("2001:db8::1", "::")] {
+            let identity = format!(
+                r#"{{"cluster": "6b6f7b1c-0000-4000-8000-000000000001", "node": "6b6f7b1c-0000-4000-8000-000000000002", "name": "node1.lab", "address": "{address}"}}"#
+            );
+            std::fs::write(paths.identity(), identity).unwrap();
+            assert_eq!(usual_address(&paths).to_string(), expected);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 /// Shorter answers are asked for again: that costs no more than looking for them here.
 pub const WORTH_KEEPING: usize = 512;
 /// How much a thread keeps, bytes.
-pub const ROOM: usize = 1 << 20;
+pub const ROOM: usize = 640 << 10;
 
 /// An answer.
 #[derive(Debug)]

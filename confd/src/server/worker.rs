@@ -32,7 +32,7 @@ const BATCH: usize = 16;
 /// Room for each: the largest there is.
 const SLOT: usize = 1 << 16;
 /// Answers that are sent before more are made, bytes.
-const ENOUGH: usize = 256 << 10;
+const ENOUGH: usize = 64 << 10;
 
 /// The address that was asked.
 #[derive(Clone, Copy)]
