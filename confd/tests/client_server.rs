@@ -1,5 +1,7 @@
 //! Our client asks our server, over UDP: whatever is asked, the answer is what the view says.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roost_confd::answers::Answers;

@@ -1,5 +1,7 @@
 //! What the fuzzer found worth keeping, and changes of the recorded questions, once more.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 #[path = "../fuzz/src/harness.rs"]
 mod harness;
 

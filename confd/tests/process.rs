@@ -1,5 +1,7 @@
 //! The program as a process: its key, its rights, its end.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod daemon;
 
 use daemon::{Asker, Daemon, KEY, NOW, PING, content, fixture, salt_of, signed, signed_with};

@@ -1,6 +1,8 @@
 //! Exchanges recorded with Ganeti's client and daemon, repeated with ours; and all that must have no
 //! answer.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod daemon;
 
 use daemon::{Asker, Daemon, KEY, NOW, PING, content, salt_of, signed, signed_with, vectors};

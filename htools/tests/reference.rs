@@ -27,8 +27,8 @@ struct RecordedMove {
 }
 
 fn check(data: &str, recorded: &str) {
-    let recorded: Recorded = serde_json::from_str(recorded).unwrap();
-    let mut cluster: Cluster = text::read(data).unwrap();
+    let recorded: Recorded = serde_json::from_str(recorded).expect("a recording");
+    let mut cluster: Cluster = text::read(data).expect("a cluster");
     if recorded.options.iter().any(|option| option == "--ignore-dynu") {
         cluster.instances.iter_mut().for_each(|i| i.utilisation = Utilisation::ZERO);
     }

@@ -115,11 +115,11 @@ mod tests {
     }
 
     fn odd(findings: &[Finding]) -> Vec<&str> {
-        let odd = |finding| match finding {
-            &Finding::Odd(ref text) => Some(text.as_str()),
+        let odd = findings.iter().filter_map(|finding| match finding {
+            Finding::Odd(text) => Some(text.as_str()),
             Finding::Usual(_) => None,
-        };
-        findings.iter().filter_map(odd).collect()
+        });
+        odd.collect()
     }
 
     fn silence() -> AskError {

@@ -357,7 +357,7 @@ async fn guests_come_in_pages_of_one_serial() {
             format!("uuid{n}"),
             "up",
             "kvm",
-            n % 2 == 0,
+            n.is_multiple_of(2),
             [["xenvg", "v"]],
             1.5
         ])

@@ -144,7 +144,7 @@ impl Master {
     }
 
     /// The reader has gone.
-    fn is_left(mut self) {
+    fn sees_the_reader_go(mut self) {
         assert!(self.lines.next().is_none_or(|line| line.is_err()));
     }
 }
@@ -247,7 +247,7 @@ fn after_a_bad_change_it_asks_for_everything() {
     master.say(&[begin(6, true), put("node1"), end(6)]);
     machine.has(&["node1"]);
     master.say(&[begin(7, false), bad, end(7)]);
-    master.is_left();
+    master.sees_the_reader_go();
     let (mut master, hello) = Master::accept(&listener);
     assert_eq!(hello.from, 0);
     master.say(&[begin(8, true), put("node2"), end(8)]);

@@ -97,8 +97,10 @@ impl Scorer {
     fn share(&self, placement: &Placement<'_>, node: NodeIdx, state: &NodeState) -> Share {
         let given = &placement.cluster().nodes[node.at()];
         let (mut values, scale) = (amounts(given, state), &self.scales[node.at()]);
-        for row in 0..ROWS {
-            values[row] = values[row] * scale.factor[row] + scale.offset[row];
+        for (value, (factor, offset)) in
+            values.iter_mut().zip(scale.factor.iter().zip(&scale.offset))
+        {
+            *value = *value * factor + offset;
         }
         let counted = counts(given, state).weighted();
         Share { spread: values, counted, online: !given.offline, inside: true }

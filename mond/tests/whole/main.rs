@@ -1,5 +1,7 @@
 //! mond as its clients see it: over real sockets, in this process and as the real program.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 mod client;
 mod daemon;
 mod fakes;
