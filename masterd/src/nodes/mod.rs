@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long an action waits for a node that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a question waits for a node that answered a moment ago: its noded may be starting anew.
+/// How long a question waits for a node that is not offline and does not answer.
 const RESTARTING: Duration = Duration::from_secs(5);
 /// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(500);
@@ -161,11 +161,8 @@ impl Nodes {
     }
 
     async fn ask_node(&self, node: NodeId, question: &Question) -> Result<Answer> {
-        // A noded that was there a moment ago may be starting anew; one that is known to be away is not
-        // waited for.
-        let was_up = self.0.observed.node(node).is_some_and(|view| view.up);
-        let grace = if was_up { RESTARTING } else { Duration::ZERO };
-        let give_up = tokio::time::Instant::now() + grace;
+        // Its noded may be starting anew, or its machine have just come back.
+        let give_up = tokio::time::Instant::now() + RESTARTING;
         let (mut again, mut refused) = (false, false);
         loop {
             let shown = self.0.lines.shown(node);

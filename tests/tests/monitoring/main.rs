@@ -7,3 +7,4 @@ mod confd;
 mod guests;
 mod mond;
 mod site;
+mod volumes;

@@ -1,6 +1,6 @@
 //! A cluster with an eye on its confd and mond.
 
-use roost_tests::lab::{Hypervisor, Lab, Options, wait_until};
+use roost_tests::lab::{Hypervisor, Kernel, Lab, Options, wait_until};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -16,20 +16,27 @@ pub struct Site {
 
 impl Site {
     pub fn up(name: &str) -> Site {
-        Site::of(name, Hypervisor::Fake, &NODES)
+        Site::of(name, Hypervisor::Fake, Kernel::Host, &NODES)
     }
 
     /// Two of the nodes, with real guests.
     pub fn with_guests(name: &str) -> Site {
-        Site::of(name, Hypervisor::Kvm, &NODES[..2])
+        Site::of(name, Hypervisor::Kvm, Kernel::Host, &NODES[..2])
     }
 
-    fn of(name: &str, hypervisor: Hypervisor, nodes: &[&str]) -> Site {
+    /// Two of the nodes, with kernels and volumes of their own.
+    pub fn with_volumes(name: &str) -> Site {
+        Site::of(name, Hypervisor::Fake, Kernel::Uml, &NODES[..2])
+    }
+
+    fn of(name: &str, hypervisor: Hypervisor, kernel: Kernel, nodes: &[&str]) -> Site {
         let root = tempfile::tempdir().unwrap();
         let lab = Lab::up(Options {
             root: root.path().into(),
             nodes: nodes.len(),
             hypervisor,
+            kernel,
+            disk_mib: 512,
             init: true,
             ..Options::new(name)
         });
