@@ -83,11 +83,11 @@ impl Site {
 
     /// What a node's own confd says of the instances in the configuration, and with which serial.
     pub fn knows(&self, node: &str, instance: &str) -> Option<(bool, u64)> {
-        let said = self.ask(node, &[node], "config /cluster/serial_no")?;
-        let serial = said["answer"].as_u64()?;
         let all = NODES.map(|of| self.ask(node, &[node], &format!("instances {of}")));
         let is_there = all.into_iter().flatten().any(|said| said.to_string().contains(instance));
-        Some((is_there, serial))
+        // Asked last: what is known is in it, or in one before.
+        let said = self.ask(node, &[node], "config /cluster/serial_no")?;
+        Some((is_there, said["answer"].as_u64()?))
     }
 
     /// Waits until a node's confd knows of an instance; returns its serial.
