@@ -27,8 +27,9 @@ pub enum Syslog {
     Only,
 }
 
-/// Begins to log. The variable `ROOST_LOG` says what, otherwise `debug`. Errors: there is no syslog.
-pub fn begin(debug: bool, syslog: Syslog) -> Result<()> {
+/// Begins to log; in syslog lines are `program`'s. The variable `ROOST_LOG` says what, otherwise `debug`. Errors: there
+/// is no syslog.
+pub fn begin(program: &'static str, debug: bool, syslog: Syslog) -> Result<()> {
     let usual = if debug { "debug" } else { "info" };
     let filter = EnvFilter::try_from_env("ROOST_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let stderr = (syslog != Syslog::Only).then(|| {
@@ -43,7 +44,7 @@ pub fn begin(debug: bool, syslog: Syslog) -> Result<()> {
             // syslog has its own time, level and name.
             let lines = tracing_subscriber::fmt::layer().with_ansi(false).without_time();
             let lines = lines.with_level(false).with_target(false);
-            Some(lines.with_writer(ToSyslog::connect(SYSLOG)?).boxed())
+            Some(lines.with_writer(ToSyslog::connect(SYSLOG, program)?).boxed())
         }
     };
     tracing_subscriber::registry().with(filter).with(stderr).with(syslog).init();
@@ -52,10 +53,13 @@ pub fn begin(debug: bool, syslog: Syslog) -> Result<()> {
 
 /// Writes each line as a message of syslog.
 #[derive(Clone, Debug)]
-struct ToSyslog(Arc<UnixDatagram>);
+struct ToSyslog {
+    socket: Arc<UnixDatagram>,
+    program: &'static str,
+}
 
 impl ToSyslog {
-    fn connect(path: &str) -> Result<ToSyslog> {
+    fn connect(path: &str, program: &'static str) -> Result<ToSyslog> {
         let failed = |e: io::Error| {
             Error::environment(format!("Cannot log to syslog at {path}: {e}; is it running?"))
         };
@@ -63,7 +67,7 @@ impl ToSyslog {
         socket.connect(path).map_err(failed)?;
         // A syslog that hangs must not hang the daemon.
         socket.set_nonblocking(true).map_err(failed)?;
-        Ok(ToSyslog(Arc::new(socket)))
+        Ok(ToSyslog { socket: Arc::new(socket), program })
     }
 }
 
@@ -71,7 +75,7 @@ impl<'a> MakeWriter<'a> for ToSyslog {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { socket: self.0.clone(), severity: 6 }
+        Line { socket: self.socket.clone(), program: self.program, severity: 6 }
     }
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line {
@@ -87,12 +91,14 @@ impl<'a> MakeWriter<'a> for ToSyslog {
 
 struct Line {
     socket: Arc<UnixDatagram>,
+    program: &'static str,
     severity: u8,
 }
 
 impl Write for Line {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let head = format!("<{}>gnt-confd[{}]: ", DAEMON * 8 + self.severity, std::process::id());
+        let (priority, program) = (DAEMON * 8 + self.severity, self.program);
+        let head = format!("<{priority}>{program}[{}]: ", std::process::id());
         // There is nobody to tell that a line is lost.
         let _ = self.socket.send(&[head.as_bytes(), text.trim_ascii_end()].concat());
         Ok(text.len())
@@ -114,7 +120,7 @@ mod tests {
         let log = UnixDatagram::bind(&path).unwrap();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).without_time();
         let lines = lines.with_level(false).with_target(false);
-        let to = ToSyslog::connect(path.to_str().unwrap()).unwrap();
+        let to = ToSyslog::connect(path.to_str().unwrap(), "gnt-confd").unwrap();
         let subscriber = tracing_subscriber::registry().with(lines.with_writer(to));
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!("the key is old");
@@ -131,7 +137,7 @@ mod tests {
 
     #[test]
     fn no_syslog_is_said() {
-        let error = ToSyslog::connect("/nonexistent/log").unwrap_err();
+        let error = ToSyslog::connect("/nonexistent/log", "gnt-confd").unwrap_err();
         assert!(error.message.contains("is it running?"), "{error}");
     }
 }

@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     // An empty variable is as good as none.
     let root = std::env::var_os(ROOTDIR_ENV).filter(|dir| !dir.is_empty());
     let paths = Paths::new(root.map(PathBuf::from));
-    let logs = logging::begin(arguments.debug, arguments.syslog);
+    let logs = logging::begin("gnt-confd", arguments.debug, arguments.syslog);
     match logs.and_then(|()| run(&arguments, &paths)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

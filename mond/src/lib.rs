@@ -15,7 +15,6 @@ pub mod exec;
 pub mod exposition;
 pub mod helper;
 pub mod http;
-pub mod log;
 pub mod metrics;
 pub mod plugins;
 pub mod report;

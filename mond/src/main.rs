@@ -5,12 +5,12 @@
 //! ```
 
 use clap::{Args, Parser, Subcommand};
+use roost_confd::logging::{self, Syslog};
 use roost_confd::privileges;
 use roost_mond::check::Check;
 use roost_mond::helper::{self, Helper};
 use roost_mond::http::tls::{Files, Tls};
 use roost_mond::http::{Limits, Listener, Site};
-use roost_mond::log;
 use roost_mond::plugins::Plugins;
 use roost_mond::settings;
 use roost_mond::world::World;
@@ -22,6 +22,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Its name in syslog.
+const PROGRAM: &str = "gnt-mond";
 
 /// Who serves, on machines that have this user.
 const USER: &str = "gnt-mond";
@@ -68,9 +71,12 @@ struct Serve {
     /// Do not become user gnt-mond, and have no helper that stays root
     #[arg(long)]
     no_user_checks: bool,
-    /// Log to syslog instead of standard error
-    #[arg(long)]
-    syslog: bool,
+    /// Log to syslog: as well (yes) or instead (only)
+    #[arg(
+        long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true,
+        default_value = "no", default_missing_value = "yes"
+    )]
+    syslog: Syslog,
     /// Serve over TLS with this certificate (PEM, those that signed it behind it)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -107,7 +113,7 @@ async fn obey(arguments: Arguments) -> Result<ExitCode> {
             Ok(ExitCode::from(state as u8))
         }
         Some(Command::Helper { worker }) => {
-            log::begin(false, false)?;
+            logging::begin(PROGRAM, false, Syslog::No)?;
             match worker {
                 false => helper::run_keeper(paths).await,
                 true => helper::run_worker(paths).await,
@@ -118,7 +124,7 @@ async fn obey(arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn serve(paths: Paths, options: Serve) -> Result<()> {
-    log::begin(options.debug, options.syslog)?;
+    logging::begin(PROGRAM, options.debug, options.syslog)?;
     let stop = stop_on_signals()?;
     let tls = match (options.tls_cert, options.tls_key) {
         (Some(certificate), Some(key)) => Some(Files { certificate, key }),
