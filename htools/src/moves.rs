@@ -27,7 +27,7 @@ impl Kind {
     /// `force`: only what is impossible is refused.
     pub fn attempt(
         self,
-        working: &Working<'_, '_>,
+        working: &Working<'_>,
         force: bool,
         out: &mut Outcome,
     ) -> Result<(), FailMode> {
@@ -80,7 +80,7 @@ pub struct Move {
 
 impl Move {
     /// What would come of it. Errors: the check that fails.
-    pub fn outcome(self, placement: &Placement<'_>, force: bool) -> Result<Outcome, FailMode> {
+    pub fn outcome(self, placement: &Placement, force: bool) -> Result<Outcome, FailMode> {
         let mut outcome = Outcome::default();
         self.kind.attempt(&placement.begin(self.instance), force, &mut outcome)?;
         Ok(outcome)

@@ -150,7 +150,7 @@ proptest! {
         cluster in clusters(),
         tries in prop::collection::vec((0..100_usize, 0..6_usize, 0..100_usize, any::<bool>()), 1..30),
     ) {
-        let mut placement = Placement::new(&cluster, &Options::default());
+        let mut placement = Placement::new(cluster.clone(), &Options::default());
         let nodes: Vec<NodeIdx> = cluster.nodes_of(GroupIdx(0)).collect();
         let mut scorer = Scorer::new(&placement, nodes.clone());
         for (which, choice, to, force) in tries {
@@ -219,7 +219,7 @@ proptest! {
         let at = at % text.len();
         text.replace_range(at..=at, &with);
         if let Ok(cluster) = text::read(&text) {
-            Placement::new(&cluster, &Options::default());
+            Placement::new(cluster.clone(), &Options::default());
         }
     }
 }

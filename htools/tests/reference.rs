@@ -32,7 +32,7 @@ fn check(data: &str, recorded: &str) {
     if recorded.options.iter().any(|option| option == "--ignore-dynu") {
         cluster.instances.iter_mut().for_each(|i| i.utilisation = Utilisation::ZERO);
     }
-    let placement = Placement::new(&cluster, &state::Options::default());
+    let placement = Placement::new(cluster.clone(), &state::Options::default());
     let nodes: Vec<NodeIdx> = cluster.nodes_of(GroupIdx(0)).collect();
     let score = Score::of(&placement, &nodes);
     let terms = Term::ALL

@@ -36,8 +36,8 @@ pub struct Step {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Greedy<'c> {
-    placement: Placement<'c>,
+pub struct Greedy {
+    placement: Placement,
     scorer: Scorer,
     score: f64,
     options: Options,
@@ -47,14 +47,14 @@ pub struct Greedy<'c> {
     made: usize,
 }
 
-impl<'c> Greedy<'c> {
+impl Greedy {
     /// Balances `nodes` by moving `movable`, both in order.
     pub fn new(
-        placement: Placement<'c>,
+        placement: Placement,
         nodes: Vec<NodeIdx>,
         movable: Vec<InstanceIdx>,
         options: Options,
-    ) -> Greedy<'c> {
+    ) -> Greedy {
         let scorer = Scorer::new(&placement, nodes);
         let score = scorer.exact(&placement).total;
         let cluster = placement.cluster();
@@ -65,7 +65,7 @@ impl<'c> Greedy<'c> {
     }
 
     /// The placement after the moves so far.
-    pub fn placement(&self) -> &Placement<'c> {
+    pub fn placement(&self) -> &Placement {
         &self.placement
     }
 
@@ -173,7 +173,7 @@ impl<'c> Greedy<'c> {
     }
 }
 
-impl Iterator for Greedy<'_> {
+impl Iterator for Greedy {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {

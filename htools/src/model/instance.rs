@@ -38,6 +38,7 @@ pub struct Instance {
     pub vcpus: i64,
     pub status: Status,
     pub auto_balance: bool,
+    /// [`NodeIdx::NONE`]: it has no place yet.
     pub primary: NodeIdx,
     pub secondary: Option<NodeIdx>,
     pub template: DiskTemplate,

@@ -44,6 +44,11 @@ macro_rules! index {
 }
 index!(GroupIdx, NodeIdx, InstanceIdx);
 
+impl NodeIdx {
+    /// No node: where an instance is that has no place yet.
+    pub const NONE: NodeIdx = NodeIdx(u32::MAX);
+}
+
 /// A cluster as it is given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
@@ -68,9 +73,31 @@ impl Cluster {
         all.filter(move |(_, node)| node.group == group).map(|(at, _)| NodeIdx::of(at))
     }
 
+    /// The node of a name, whole or short of its domain if that is only one.
+    pub fn find_node(&self, wanted: &str) -> Option<NodeIdx> {
+        find(self.nodes.iter().map(|node| node.name.as_str()), wanted).map(NodeIdx::of)
+    }
+
+    /// The instance of a name, whole or short of its domain if that is only one.
+    pub fn find_instance(&self, wanted: &str) -> Option<InstanceIdx> {
+        let names = self.instances.iter().map(|instance| instance.name.as_str());
+        find(names, wanted).map(InstanceIdx::of)
+    }
+
     /// The group of a name or UUID.
     pub fn find_group(&self, wanted: &str) -> Option<GroupIdx> {
         let found = |group: &Group| group.name == wanted || group.uuid == wanted;
         self.groups.iter().position(found).map(GroupIdx::of)
     }
+}
+
+/// A whole name, or else the only one that begins with these labels.
+fn find<'a>(names: impl Iterator<Item = &'a str> + Clone, wanted: &str) -> Option<usize> {
+    if let Some(at) = names.clone().position(|name| name == wanted) {
+        return Some(at);
+    }
+    let begins = |name: &str| name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'));
+    let mut found = names.enumerate().filter(|(_, name)| begins(name));
+    let (at, _) = found.next()?;
+    found.next().is_none().then_some(at)
 }

@@ -24,22 +24,29 @@ pub struct TagRules {
     pub receive: Vec<Tags>,
     /// By node: its failure domains.
     pub location: Vec<Tags>,
-    /// How many exclusion tags there are.
-    pub exclusion_count: usize,
     /// Whether any node has a location that counts.
     pub has_locations: bool,
+    /// Beginnings of tags of instances that count.
+    exclusion_prefixes: Vec<String>,
+    desired_prefixes: Vec<String>,
+    exclusions: Interner,
+    places: Interner,
 }
 
-#[derive(Default)]
-struct Interner<'a>(HashMap<&'a str, u32>);
+/// Numbers given to tags.
+#[derive(Clone, Debug, Default)]
+struct Interner(HashMap<String, u32>);
 
-impl<'a> Interner<'a> {
-    fn number(&mut self, tag: &'a str) -> u32 {
+impl Interner {
+    fn number(&mut self, tag: &str) -> u32 {
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        *self.0.entry(tag).or_insert(next)
+        match self.0.get(tag) {
+            Some(number) => *number,
+            None => *self.0.entry(tag.to_owned()).or_insert(next),
+        }
     }
 
-    fn numbers(&mut self, tags: impl Iterator<Item = &'a str>) -> Tags {
+    fn numbers<'a>(&mut self, tags: impl Iterator<Item = &'a str>) -> Tags {
         let numbers: BTreeSet<u32> = tags.map(|tag| self.number(tag)).collect();
         numbers.into_iter().collect()
     }
@@ -60,24 +67,25 @@ fn in_families<'a>(tags: &'a [String], families: &[&str]) -> impl Iterator<Item 
 }
 
 /// Tags that begin with one of these texts.
-fn beginning<'a>(tags: &'a [String], prefixes: &[&str]) -> impl Iterator<Item = &'a str> {
-    let begins = |tag: &&str| prefixes.iter().any(|prefix| tag.starts_with(prefix));
+fn beginning<'a>(tags: &'a [String], prefixes: &[String]) -> impl Iterator<Item = &'a str> {
+    let begins = |tag: &&str| prefixes.iter().any(|prefix| tag.starts_with(prefix.as_str()));
     tags.iter().map(String::as_str).filter(move |tag| begins(tag))
 }
 
 impl TagRules {
     /// Of a cluster's tags; `exclusion` are further families, `X:`, asked for by option.
     pub fn of(cluster: &Cluster, exclusion: &[String]) -> TagRules {
-        let mut prefixes = values(cluster, "htools:iextags:");
-        prefixes.extend(exclusion.iter().map(String::as_str));
-        let desired = values(cluster, "htools:desiredlocation:");
-        let (mut exclusions, mut places, mut domains) =
-            (Interner::default(), Interner::default(), Interner::default());
-        let mut rules = TagRules::default();
+        let owned = |tags: Vec<&str>| tags.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let mut rules = TagRules {
+            exclusion_prefixes: owned(values(cluster, "htools:iextags:")),
+            desired_prefixes: owned(values(cluster, "htools:desiredlocation:")),
+            ..TagRules::default()
+        };
+        rules.exclusion_prefixes.extend_from_slice(exclusion);
         for instance in &cluster.instances {
-            rules.exclusion.push(exclusions.numbers(beginning(&instance.tags, &prefixes)));
-            rules.desired.push(places.numbers(beginning(&instance.tags, &desired)));
+            rules.add_instance(&instance.tags);
         }
+        let mut domains = Interner::default();
         let families = values(cluster, "htools:nlocation:");
         let migration = values(cluster, "htools:migration:");
         let allowed: Vec<(&str, &str)> = values(cluster, "htools:allowmigration:")
@@ -85,15 +93,23 @@ impl TagRules {
             .filter_map(|pair| pair.split_once("::"))
             .collect();
         for node in &cluster.nodes {
-            rules.location.push(places.numbers(in_families(&node.tags, &families)));
+            let location = rules.places.numbers(in_families(&node.tags, &families));
+            rules.location.push(location);
             let own: Vec<&str> = in_families(&node.tags, &migration).collect();
             rules.migration.push(domains.numbers(own.iter().copied()));
             let more = allowed.iter().filter(|(_, to)| own.contains(to)).map(|(from, _)| *from);
             rules.receive.push(domains.numbers(own.iter().copied().chain(more)));
         }
-        rules.exclusion_count = exclusions.0.len();
         rules.has_locations = rules.location.iter().any(|tags| !tags.is_empty());
         rules
+    }
+
+    /// One more instance: the tags it has.
+    pub fn add_instance(&mut self, tags: &[String]) {
+        let exclusion = self.exclusions.numbers(beginning(tags, &self.exclusion_prefixes));
+        let desired = self.places.numbers(beginning(tags, &self.desired_prefixes));
+        self.exclusion.push(exclusion);
+        self.desired.push(desired);
     }
 
     /// Whether a running instance can go from one node to the other.

@@ -122,18 +122,18 @@ fn deviation(values: impl Iterator<Item = f64> + Clone, count: usize) -> f64 {
 
 impl Score {
     /// Of the nodes named, in their order.
-    pub fn of(placement: &Placement<'_>, nodes: &[NodeIdx]) -> Score {
+    pub fn of(placement: &Placement, nodes: &[NodeIdx]) -> Score {
         Score::compute(placement, nodes, &[], placement.location_conflicts())
     }
 
     /// The same after a move.
-    pub fn after(placement: &Placement<'_>, nodes: &[NodeIdx], outcome: &Outcome) -> Score {
+    pub fn after(placement: &Placement, nodes: &[NodeIdx], outcome: &Outcome) -> Score {
         let conflicts = placement.location_conflicts() + outcome.location_conflicts;
         Score::compute(placement, nodes, outcome.changed(), conflicts)
     }
 
     fn compute(
-        placement: &Placement<'_>,
+        placement: &Placement,
         nodes: &[NodeIdx],
         changed: &[Changed],
         conflicts: i64,
@@ -188,7 +188,7 @@ impl Counts {
 }
 
 /// What even the best placement scores, for the memory it has to reserve: the nodes of a group.
-pub fn unavoidable(placement: &Placement<'_>, nodes: &[NodeIdx]) -> f64 {
+pub fn unavoidable(placement: &Placement, nodes: &[NodeIdx]) -> f64 {
     if nodes.len() < 2 {
         return 0.0;
     }

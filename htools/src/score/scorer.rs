@@ -67,7 +67,7 @@ pub struct Scorer {
 
 impl Scorer {
     /// For the nodes named.
-    pub fn new(placement: &Placement<'_>, nodes: Vec<NodeIdx>) -> Scorer {
+    pub fn new(placement: &Placement, nodes: Vec<NodeIdx>) -> Scorer {
         let outside = Share { spread: [0.0; ROWS], counted: 0.0, online: false, inside: false };
         let mut scorer = Scorer {
             scales: placement
@@ -94,7 +94,7 @@ impl Scorer {
         &self.nodes
     }
 
-    fn share(&self, placement: &Placement<'_>, node: NodeIdx, state: &NodeState) -> Share {
+    fn share(&self, placement: &Placement, node: NodeIdx, state: &NodeState) -> Share {
         let given = &placement.cluster().nodes[node.at()];
         let (mut values, scale) = (amounts(given, state), &self.scales[node.at()]);
         for (value, (factor, offset)) in
@@ -107,7 +107,7 @@ impl Scorer {
     }
 
     /// Takes everything from the placement again: nothing of rounding stays.
-    pub fn recompute(&mut self, placement: &Placement<'_>) {
+    pub fn recompute(&mut self, placement: &Placement) {
         for pass in 0..2 {
             (self.sum, self.squares) = ([0.0; ROWS], [0.0; ROWS]);
             (self.online, self.counted) = (0.0, 0.0);
@@ -141,7 +141,7 @@ impl Scorer {
     }
 
     /// The score after a move.
-    pub fn after(&self, placement: &Placement<'_>, outcome: &Outcome) -> f64 {
+    pub fn after(&self, placement: &Placement, outcome: &Outcome) -> f64 {
         let (mut sum, mut squares, mut counted) = (self.sum, self.squares, self.counted);
         for changed in outcome.changed() {
             let old = &self.shares[changed.node.at()];
@@ -180,7 +180,7 @@ impl Scorer {
     }
 
     /// The move happens. Rounding adds up: [`Scorer::recompute`] from time to time.
-    pub fn apply(&mut self, placement: &Placement<'_>, outcome: &Outcome) {
+    pub fn apply(&mut self, placement: &Placement, outcome: &Outcome) {
         for changed in outcome.changed() {
             let old = self.shares[changed.node.at()];
             if !old.inside {
@@ -201,12 +201,12 @@ impl Scorer {
     }
 
     /// The score as the reference computes it.
-    pub fn exact(&self, placement: &Placement<'_>) -> Score {
+    pub fn exact(&self, placement: &Placement) -> Score {
         Score::of(placement, &self.nodes)
     }
 
     /// The score after a move as the reference computes it.
-    pub fn exact_after(&self, placement: &Placement<'_>, outcome: &Outcome) -> Score {
+    pub fn exact_after(&self, placement: &Placement, outcome: &Outcome) -> Score {
         Score::after(placement, &self.nodes, outcome)
     }
 }

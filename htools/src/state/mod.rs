@@ -18,6 +18,7 @@ pub use working::{Changed, Outcome, Working};
 use crate::model::{Cluster, Instance, InstanceIdx, NodeIdx, TagRules, missing, shared};
 use node::Top;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What may be set about the limits of nodes.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +39,8 @@ impl Default for Options {
 
 /// A placement of all instances of a cluster.
 #[derive(Clone, Debug)]
-pub struct Placement<'c> {
-    cluster: &'c Cluster,
+pub struct Placement {
+    cluster: Arc<Cluster>,
     rules: TagRules,
     limits: Vec<Limits>,
     primary: Vec<NodeIdx>,
@@ -55,17 +56,18 @@ pub struct Placement<'c> {
     pairs: HashMap<(u32, u32), u32>,
 }
 
-impl<'c> Placement<'c> {
+impl Placement {
     /// As the cluster is now.
-    pub fn new(cluster: &'c Cluster, options: &Options) -> Placement<'c> {
-        let rules = TagRules::of(cluster, &options.exclusion_tags);
+    pub fn new(cluster: impl Into<Arc<Cluster>>, options: &Options) -> Placement {
+        let cluster: Arc<Cluster> = cluster.into();
+        let rules = TagRules::of(&cluster, &options.exclusion_tags);
         let limits = cluster
             .nodes
             .iter()
             .map(|node| Limits::of(node, &cluster.groups[node.group.at()].policy, options));
         let count = cluster.nodes.len();
         let mut placement = Placement {
-            cluster,
+            cluster: Arc::clone(&cluster),
             rules,
             limits: limits.collect(),
             primary: cluster.instances.iter().map(|i| i.primary).collect(),
@@ -77,7 +79,8 @@ impl<'c> Placement<'c> {
             pairs: HashMap::new(),
         };
         let mut states: Vec<NodeState> = cluster.nodes.iter().map(NodeState::given).collect();
-        for (at, instance) in cluster.instances.iter().enumerate() {
+        let placed = |(_, instance): &(usize, &Instance)| instance.primary != NodeIdx::NONE;
+        for (at, instance) in cluster.instances.iter().enumerate().filter(placed) {
             let index = InstanceIdx::of(at);
             let part = placement.location_part(index, instance.primary, instance.secondary);
             states[instance.primary.at()].found_primary(instance, part);
@@ -102,8 +105,8 @@ impl<'c> Placement<'c> {
     }
 
     /// The cluster.
-    pub fn cluster(&self) -> &'c Cluster {
-        self.cluster
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// What tags mean.
@@ -112,11 +115,11 @@ impl<'c> Placement<'c> {
     }
 
     /// An instance as it was given.
-    pub fn instance(&self, instance: InstanceIdx) -> &'c Instance {
+    pub fn instance(&self, instance: InstanceIdx) -> &Instance {
         &self.cluster.instances[instance.at()]
     }
 
-    /// Where an instance is.
+    /// Where an instance is; [`NodeIdx::NONE`]: nowhere yet.
     pub fn primary(&self, instance: InstanceIdx) -> NodeIdx {
         self.primary[instance.at()]
     }
@@ -147,7 +150,7 @@ impl<'c> Placement<'c> {
     }
 
     /// Takes an instance in hand, to try where else it could be.
-    pub fn begin(&self, instance: InstanceIdx) -> Working<'_, 'c> {
+    pub fn begin(&self, instance: InstanceIdx) -> Working<'_> {
         Working::new(self, instance)
     }
 
@@ -172,16 +175,20 @@ impl<'c> Placement<'c> {
     /// The change does happen.
     pub fn apply(&mut self, instance: InstanceIdx, outcome: &Outcome) {
         let given = self.instance(instance);
+        let (forthcoming, memory) = (given.forthcoming, given.secondary_memory());
         let (old, new) = (self.primary(instance), outcome.primary);
         if old != new {
-            self.count_tags(instance, old, false);
-            self.count_tags(instance, new, true);
+            for (node, comes) in [(old, false), (new, true)] {
+                if node != NodeIdx::NONE {
+                    self.count_tags(instance, node, comes);
+                }
+            }
         }
         for changed in outcome.changed() {
             self.nodes[changed.node.at()] = changed.state;
         }
-        if !given.forthcoming {
-            let (count, memory) = (self.nodes.len(), given.secondary_memory());
+        if !forthcoming {
+            let count = self.nodes.len();
             for (primary, secondary, by) in
                 [(old, self.secondary(instance), -memory), (new, outcome.secondary, memory)]
             {
@@ -195,6 +202,46 @@ impl<'c> Placement<'c> {
         }
         self.primary[instance.at()] = outcome.primary;
         self.secondary[instance.at()] = outcome.secondary;
+    }
+
+    /// One more instance; it has no place yet.
+    pub fn add(&mut self, mut instance: Instance) -> InstanceIdx {
+        (instance.primary, instance.secondary) = (NodeIdx::NONE, None);
+        self.rules.add_instance(&instance.tags);
+        self.primary.push(NodeIdx::NONE);
+        self.secondary.push(None);
+        let index = InstanceIdx::of(self.cluster.instances.len());
+        Arc::make_mut(&mut self.cluster).instances.push(instance);
+        index
+    }
+
+    /// The instance given a size or a template of its own while it has no place: what else it was asked for
+    /// stays.
+    pub fn change_unplaced(&mut self, instance: InstanceIdx, change: impl FnOnce(&mut Instance)) {
+        debug_assert_eq!(self.primary(instance), NodeIdx::NONE, "its node would not know");
+        change(&mut Arc::make_mut(&mut self.cluster).instances[instance.at()]);
+    }
+
+    /// The cluster as it would be given if it were like this: instances where they are now, nodes with what
+    /// they would report.
+    pub fn to_cluster(&self) -> Cluster {
+        let mut cluster = Cluster::clone(&self.cluster);
+        for (at, instance) in cluster.instances.iter_mut().enumerate() {
+            let (was, is) = (instance.primary, self.primary[at]);
+            if instance.uses_memory() {
+                for (node, sign) in [(was, 1), (is, -1)] {
+                    if node != NodeIdx::NONE {
+                        cluster.nodes[node.at()].free_memory += sign * instance.memory;
+                    }
+                }
+            }
+            (instance.primary, instance.secondary) = (is, self.secondary[at]);
+        }
+        for (node, state) in cluster.nodes.iter_mut().zip(&self.nodes) {
+            node.free_disk = state.free_disk;
+            node.free_spindles = state.free_spindles;
+        }
+        cluster
     }
 
     /// The largest shares of a node's reserved memory.

@@ -20,7 +20,7 @@ pub struct Changed {
 /// again and again.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
-    changed: [Changed; 3],
+    changed: [Changed; 4],
     count: usize,
     pub primary: NodeIdx,
     pub secondary: Option<NodeIdx>,
@@ -37,38 +37,44 @@ impl Outcome {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Working<'p, 'c> {
-    placement: &'p Placement<'c>,
+pub struct Working<'p> {
+    placement: &'p Placement,
     index: InstanceIdx,
-    instance: &'c Instance,
+    instance: &'p Instance,
     memory: i64,
     /// How far from where it wants to be it is now.
     part: i64,
-    without_primary: Changed,
+    /// Nothing: it has no place yet.
+    without_primary: Option<Changed>,
     without_secondary: Option<Changed>,
 }
 
 type Checked = Result<(), FailMode>;
 
-impl<'p, 'c> Working<'p, 'c> {
-    pub(super) fn new(placement: &'p Placement<'c>, index: InstanceIdx) -> Working<'p, 'c> {
+impl<'p> Working<'p> {
+    pub(super) fn new(placement: &'p Placement, index: InstanceIdx) -> Working<'p> {
         let instance = placement.instance(index);
         let (primary, secondary) = (placement.primary(index), placement.secondary(index));
-        let hand = |node| Changed { node, state: *placement.node(node), left: None, came: None };
         let mut working = Working {
             placement,
             index,
             instance,
             memory: instance.secondary_memory(),
-            part: placement.location_part(index, primary, secondary),
-            without_primary: hand(primary),
+            part: 0,
+            without_primary: None,
             without_secondary: None,
         };
-        let mut hand_of_primary = hand(primary);
-        working.remove_primary(&mut hand_of_primary);
-        working.without_primary = hand_of_primary;
+        if primary == NodeIdx::NONE {
+            return working;
+        }
+        working.part = placement.location_part(index, primary, secondary);
+        let mut hand = working.hand(primary);
+        // Which exclusion tags it shares with others is asked with itself still on its node.
+        working.without_primary = Some(hand);
+        working.remove_primary(&mut hand);
+        working.without_primary = Some(hand);
         working.without_secondary = secondary.map(|node| {
-            let mut hand = hand(node);
+            let mut hand = working.hand(node);
             working.remove_secondary(&mut hand, primary);
             hand
         });
@@ -80,8 +86,14 @@ impl<'p, 'c> Working<'p, 'c> {
         self.index
     }
 
+    /// Where it is; [`NodeIdx::NONE`]: nowhere yet.
     fn old_primary(&self) -> NodeIdx {
-        self.without_primary.node
+        self.without_primary.map_or(NodeIdx::NONE, |hand| hand.node)
+    }
+
+    /// The primary as it is without the instance. Errors: it has no place yet.
+    fn old_primary_hand(&self) -> Result<&Changed, FailMode> {
+        self.without_primary.as_ref().ok_or(FailMode::Internal)
     }
 
     fn offline(&self, node: NodeIdx) -> bool {
@@ -94,11 +106,8 @@ impl<'p, 'c> Working<'p, 'c> {
 
     /// A node as it is without the instance.
     fn hand(&self, node: NodeIdx) -> Changed {
-        if node == self.old_primary() {
-            return self.without_primary;
-        }
-        match self.without_secondary {
-            Some(hand) if hand.node == node => hand,
+        match (&self.without_primary, &self.without_secondary) {
+            (Some(hand), _) | (_, Some(hand)) if hand.node == node => *hand,
             _ => Changed { node, state: *self.placement.node(node), left: None, came: None },
         }
     }
@@ -110,17 +119,17 @@ impl<'p, 'c> Working<'p, 'c> {
 
     /// Onto another node with storage that both reach.
     pub fn failover_to_any(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
-        let from = self.old_primary();
-        self.can_migrate(from, to)?;
+        let from = self.old_primary_hand()?;
+        self.can_migrate(from.node, to)?;
         out.changed[0] = self.hand(to);
-        self.add_primary(&mut out.changed[0], None, force || self.offline(from))?;
-        out.changed[1] = self.without_primary;
+        self.add_primary(&mut out.changed[0], None, force || self.offline(from.node))?;
+        out.changed[1] = *from;
         self.ends(out, 2, to, None)
     }
 
     /// Primary and secondary change places.
     pub fn failover(&self, force: bool, out: &mut Outcome) -> Checked {
-        let (to, from) = (self.old_secondary()?, &self.without_primary);
+        let (to, from) = (self.old_secondary()?, self.old_primary_hand()?);
         self.can_migrate(from.node, to.node)?;
         let dead = self.offline(from.node);
         (out.changed[0], out.changed[1]) = (*to, *from);
@@ -141,13 +150,13 @@ impl<'p, 'c> Working<'p, 'c> {
         self.add_primary(&mut out.changed[0], Some(secondary.node), force)?;
         out.changed[1] = *secondary;
         self.add_secondary(&mut out.changed[1], to, false, force)?;
-        out.changed[2] = self.without_primary;
+        out.changed[2] = *self.old_primary_hand()?;
         self.ends(out, 3, to, Some(secondary.node))
     }
 
     /// The secondary becomes another.
     pub fn replace_secondary(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
-        let (primary, secondary) = (&self.without_primary, self.old_secondary()?);
+        let (primary, secondary) = (self.old_primary_hand()?, self.old_secondary()?);
         let force = force || self.offline(secondary.node);
         out.changed[1] = self.hand(to);
         self.add_secondary(&mut out.changed[1], primary.node, false, force)?;
@@ -159,7 +168,7 @@ impl<'p, 'c> Working<'p, 'c> {
 
     /// The mirror goes to another node, and then the instance too.
     pub fn replace_and_failover(&self, to: NodeIdx, force: bool, out: &mut Outcome) -> Checked {
-        let (primary, secondary) = (&self.without_primary, self.old_secondary()?);
+        let (primary, secondary) = (self.old_primary_hand()?, self.old_secondary()?);
         self.can_migrate(primary.node, to)?;
         out.changed[0] = self.hand(to);
         self.add_primary(&mut out.changed[0], Some(primary.node), force)?;
@@ -179,8 +188,34 @@ impl<'p, 'c> Working<'p, 'c> {
         self.add_primary(&mut out.changed[0], Some(to), force)?;
         out.changed[1] = self.hand(to);
         self.add_secondary(&mut out.changed[1], secondary.node, false, force)?;
-        out.changed[2] = self.without_primary;
+        out.changed[2] = *self.old_primary_hand()?;
         self.ends(out, 3, secondary.node, Some(to))
+    }
+
+    /// Onto these nodes, wherever it is now, if anywhere: what allocation asks. How it would get there is not
+    /// looked at. `force`: soft checks of the primary, and of the secondary, do not count.
+    pub fn place(
+        &self,
+        primary: NodeIdx,
+        secondary: Option<NodeIdx>,
+        force: (bool, bool),
+        out: &mut Outcome,
+    ) -> Checked {
+        out.changed[0] = self.hand(primary);
+        self.add_primary(&mut out.changed[0], secondary, force.0)?;
+        let mut count = 1;
+        if let Some(node) = secondary {
+            out.changed[1] = self.hand(node);
+            self.add_secondary(&mut out.changed[1], primary, false, force.1)?;
+            count = 2;
+        }
+        for old in [&self.without_primary, &self.without_secondary].into_iter().flatten() {
+            if old.node != primary && Some(old.node) != secondary {
+                out.changed[count] = *old;
+                count += 1;
+            }
+        }
+        self.ends(out, count, primary, secondary)
     }
 
     fn ends(
@@ -200,7 +235,8 @@ impl<'p, 'c> Working<'p, 'c> {
         if !rules.has_locations || from == to || self.instance.forthcoming {
             return 0;
         }
-        let (here, there) = (self.placement.domains(from), self.placement.domains(to));
+        let here = if from == NodeIdx::NONE { &[] } else { self.placement.domains(from) };
+        let there = self.placement.domains(to);
         let mut change = 0;
         for tag in &rules.exclusion[self.index.at()] {
             let count = |place: &&u32| self.placement.pair_count(**place, *tag);
