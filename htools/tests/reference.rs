@@ -1,7 +1,7 @@
 //! What the reference says of recorded clusters: its score, its terms and its moves, digit for digit.
 
-use roost_htools::balance::{Greedy, Options};
-use roost_htools::model::{Cluster, GroupIdx, InstanceIdx, NodeIdx, Utilisation};
+use roost_htools::balance::{Algorithm, Options, Scope, Selection, plan};
+use roost_htools::model::{Cluster, GroupIdx, NodeIdx, Utilisation};
 use roost_htools::names::common_suffix;
 use roost_htools::score::{Score, Term};
 use roost_htools::state::{self, Placement};
@@ -45,22 +45,19 @@ fn check(data: &str, recorded: &str) {
     let suffix = common_suffix(names.chain(cluster.instances.iter().map(|i| i.name.as_str())));
     let short = |name: &str| name[..name.len() - suffix].to_owned();
     let node = |node: NodeIdx| short(&cluster.nodes[node.at()].name);
-    let movable = (0..cluster.instances.len()).map(InstanceIdx::of).filter(|index| {
-        let instance = &cluster.instances[index.at()];
-        instance.auto_balance && instance.movable()
-    });
+    let scope = Scope::of(&cluster, GroupIdx(0), &Selection::default());
     let options = Options {
+        algorithm: Algorithm::Greedy,
         evacuate: recorded.options.iter().any(|option| option == "--evac-mode"),
         ..Options::default()
     };
-    let moves = Greedy::new(placement.clone(), nodes, movable.collect(), options).map(|step| {
-        RecordedMove {
-            instance: short(&cluster.instances[step.what.instance.at()].name),
-            primary: node(step.outcome.primary),
-            secondary: step.outcome.secondary.map(node),
-            score: format!("{:.8}", step.score),
-            steps: step.what.kind.steps(node),
-        }
+    let plan = plan(&placement, &scope, &options);
+    let moves = plan.steps.iter().map(|step| RecordedMove {
+        instance: short(&cluster.instances[step.what.instance.at()].name),
+        primary: node(step.to.primary),
+        secondary: step.to.secondary.map(node),
+        score: format!("{:.8}", step.score),
+        steps: step.what.kind.steps(node),
     });
     assert_eq!(moves.collect::<Vec<_>>(), recorded.moves);
 }

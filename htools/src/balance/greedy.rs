@@ -3,7 +3,7 @@
 //! Stuck as soon as no single move makes it better. Kept because its plans are what people know; see the
 //! planner for better ones. Source: Ganeti's reference on htools, hbal.
 
-use super::Options;
+use super::{Options, Scope, Step};
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::{Kind, Move};
 use crate::score::{Scorer, unavoidable};
@@ -25,15 +25,6 @@ struct Candidate {
     outcome: Outcome,
 }
 
-/// A move of a plan.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    pub what: Move,
-    pub outcome: Outcome,
-    /// The score after it.
-    pub score: f64,
-}
-
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Greedy {
@@ -48,25 +39,31 @@ pub struct Greedy {
 }
 
 impl Greedy {
-    /// Balances `nodes` by moving `movable`, both in order.
-    pub fn new(
-        placement: Placement,
-        nodes: Vec<NodeIdx>,
-        movable: Vec<InstanceIdx>,
-        options: Options,
-    ) -> Greedy {
-        let scorer = Scorer::new(&placement, nodes);
+    /// Balances what is in scope.
+    pub fn new(placement: Placement, scope: &Scope, options: Options) -> Greedy {
+        let scorer = Scorer::new(&placement, scope.nodes.clone());
         let score = scorer.exact(&placement).total;
         let cluster = placement.cluster();
         let online = |node: &NodeIdx| !cluster.nodes[node.at()].offline;
         let targets = scorer.nodes().iter().copied().filter(online).collect();
         let floor = unavoidable(&placement, scorer.nodes());
+        let movable = scope.movable.clone();
         Greedy { placement, scorer, score, options, movable, targets, floor, made: 0 }
     }
 
     /// The placement after the moves so far.
     pub fn placement(&self) -> &Placement {
         &self.placement
+    }
+
+    /// The placement after all moves.
+    pub fn into_placement(self) -> Placement {
+        self.placement
+    }
+
+    /// What even the best placement scores.
+    pub fn floor(&self) -> f64 {
+        self.floor
     }
 
     /// The score after the moves so far.
@@ -117,7 +114,7 @@ impl Greedy {
     }
 
     /// The best move, if one makes the score less.
-    fn best(&self) -> Option<Step> {
+    fn best(&self) -> Option<Candidate> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let piece = self.movable.len().div_ceil(workers).max(1);
         // One that is small is done before a thread has begun.
@@ -135,13 +132,13 @@ impl Greedy {
             })
         };
         let least = close.iter().map(|found| found.score).fold(f64::INFINITY, f64::min);
-        let mut best: Option<Step> = None;
+        let mut best: Option<Candidate> = None;
         for Candidate { what, outcome, .. } in
             close.into_iter().filter(|found| found.score <= least + CLOSE)
         {
             let score = self.scorer.exact_after(&self.placement, &outcome).total;
-            if score < best.map_or(self.score, |step| step.score) {
-                best = Some(Step { what, outcome, score });
+            if score < best.map_or(self.score, |best| best.score) {
+                best = Some(Candidate { score, what, outcome });
             }
         }
         best
@@ -181,12 +178,13 @@ impl Iterator for Greedy {
         if self.made >= options.max_moves || self.score <= self.floor + options.enough {
             return None;
         }
-        let step = self.best()?;
-        let gain = self.score - step.score;
+        let best = self.best()?;
+        let gain = self.score - best.score;
         if self.score <= options.min_gain_limit && gain < options.min_gain {
             return None;
         }
-        self.placement.apply(step.what.instance, &step.outcome);
+        let step = Step::new(&self.placement, best.what, &best.outcome, best.score);
+        self.placement.apply(best.what.instance, &best.outcome);
         self.scorer.recompute(&self.placement);
         self.score = step.score;
         self.made += 1;

@@ -1,8 +1,19 @@
 //! What a balancer may do, and when it has done enough.
 
+/// How moves are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The one that makes the score least, again and again: the reference's.
+    Greedy,
+    /// Search over placements; never worse for the same number of moves.
+    #[default]
+    Search,
+}
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    pub algorithm: Algorithm,
     /// Moves, at most.
     pub max_moves: usize,
     /// Stop when the score is within this of what cannot be avoided.
@@ -26,6 +37,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            algorithm: Algorithm::default(),
             max_moves: usize::MAX,
             enough: 1e-9,
             min_gain: 0.01,

@@ -1,0 +1,81 @@
+//! A plan: moves, one after the other, and what comes of them.
+
+use crate::model::{InstanceIdx, NodeIdx};
+use crate::moves::{Kind, Move};
+use crate::state::{Outcome, Placement};
+
+/// Where an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seat {
+    pub primary: NodeIdx,
+    pub secondary: Option<NodeIdx>,
+}
+
+impl Seat {
+    /// Where an instance is now.
+    pub fn of(placement: &Placement, instance: InstanceIdx) -> Seat {
+        Seat { primary: placement.primary(instance), secondary: placement.secondary(instance) }
+    }
+}
+
+/// A move of a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    pub what: Move,
+    pub from: Seat,
+    pub to: Seat,
+    /// The score after it.
+    pub score: f64,
+    /// What has to be copied, MiB.
+    pub copied: i64,
+}
+
+impl Step {
+    /// A move that is about to be made.
+    pub fn new(before: &Placement, what: Move, outcome: &Outcome, score: f64) -> Step {
+        let (primary, secondary) = (outcome.primary, outcome.secondary);
+        Step {
+            what,
+            from: Seat::of(before, what.instance),
+            to: Seat { primary, secondary },
+            score,
+            copied: copied(before, what),
+        }
+    }
+}
+
+/// What a move has to copy, MiB: one new mirror, whichever side it is on.
+fn copied(placement: &Placement, what: Move) -> i64 {
+    let disk = placement.instance(what.instance).disk;
+    match what.kind {
+        Kind::Failover | Kind::FailoverToAny(_) => 0,
+        Kind::ReplacePrimary(_)
+        | Kind::ReplaceSecondary(_)
+        | Kind::ReplaceAndFailover(_)
+        | Kind::FailoverAndReplace(_) => disk,
+    }
+}
+
+/// See the module. Every beginning of it leads from one legal placement to another.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The score before it.
+    pub initial: f64,
+    /// What even the best placement scores.
+    pub floor: f64,
+    pub steps: Vec<Step>,
+    /// As it is after all steps.
+    pub placement: Placement,
+}
+
+impl Plan {
+    /// The score after it.
+    pub fn score(&self) -> f64 {
+        self.steps.last().map_or(self.initial, |step| step.score)
+    }
+
+    /// What has to be copied, MiB.
+    pub fn copied(&self) -> i64 {
+        self.steps.iter().map(|step| step.copied).sum()
+    }
+}
