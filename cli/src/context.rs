@@ -17,6 +17,8 @@ pub struct Environment {
     pub root: Option<PathBuf>,
     /// `FORCE_LUXI_SOCKET`: `master`, `query`, or a socket's path.
     pub socket: Option<String>,
+    /// `HTOOLS`: which of the placement tools `htools` is.
+    pub htools: Option<String>,
     /// `GNT_INSTANCE_LIST` and the like: words before those of a list command.
     pub list_defaults: Vec<(String, String)>,
 }
@@ -28,6 +30,7 @@ impl Environment {
         Environment {
             root: std::env::var_os(ROOTDIR_ENV).map(PathBuf::from),
             socket: std::env::var("FORCE_LUXI_SOCKET").ok(),
+            htools: std::env::var("HTOOLS").ok(),
             list_defaults: lists
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))

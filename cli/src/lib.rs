@@ -8,6 +8,8 @@
 //!                         table, info_dump ◄──── client (gRPC over masterd's socket) ◄── job_follow
 //! ```
 //!
+//! The placement tools are in the same program: `htools`, see there.
+//!
 //! A command only describes a job or a query; it never touches the cluster itself. Names, options,
 //! output and exit codes are Ganeti's.
 
@@ -20,6 +22,7 @@ pub mod context;
 pub mod docs;
 pub mod exec;
 pub mod failure;
+pub mod htools;
 pub mod info_dump;
 pub mod interrupt;
 pub mod job_follow;

@@ -4,6 +4,7 @@ use crate::command_log;
 use crate::commands;
 use crate::context::{Cx, Environment, Io};
 use crate::docs;
+use crate::htools;
 use crate::verb::{CommonOptions, Entry};
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -65,6 +66,8 @@ fn all_usage() -> String {
                     gnt <family> --help to see its commands\n\nFamilies:\n"
         .to_owned();
     list(&mut text, commands::TOOLS.iter().map(|tool| (tool.family, tool.about)));
+    text.push_str("\nPlacement tools:\n");
+    list(&mut text, htools::TOOLS.iter().map(|tool| (tool.name, tool.about)));
     text
 }
 
@@ -92,6 +95,9 @@ pub async fn run_async(words: Vec<OsString>, environment: Environment, io: Io) -
     let program = Path::new(&program)
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    if let Some(role) = htools::role(&program, &environment) {
+        return htools::run(&role, words.collect(), environment, io).await;
+    }
     let family = match program.as_str() {
         "daemon-util" => "daemon".to_owned(),
         program => match program.strip_prefix("gnt-") {
@@ -109,6 +115,9 @@ pub async fn run_async(words: Vec<OsString>, environment: Environment, io: Io) -
     match family.as_str() {
         "completion" => return completion(&io, words.next()),
         "man" => return manuals(&io, words.next()),
+        name if htools::find(name).is_some() => {
+            return htools::run(name, words.collect(), environment, io).await;
+        }
         _ => {}
     }
     let Some(tool) = commands::TOOLS.iter().find(|tool| tool.family == family) else {
