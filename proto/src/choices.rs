@@ -360,6 +360,18 @@ choices! {
         /// ECDSA.
         Ecdsa = "ecdsa",
     }
+
+    /// What a placement rule asks for.
+    RuleKind("rule kind") {
+        /// Instances in one place.
+        Together = "together",
+        /// Instances in different places.
+        Apart = "apart",
+        /// Instances on some nodes only.
+        OnlyOn = "only-on",
+        /// The same as a wish.
+        Prefer = "prefer",
+    }
 }
 
 impl Default for AdminStateSource {

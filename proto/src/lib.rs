@@ -19,6 +19,7 @@ pub mod objects;
 pub mod opcodes;
 pub mod params;
 pub mod paths;
+pub mod placement;
 pub mod protocol;
 pub mod published;
 pub mod query;
