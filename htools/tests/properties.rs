@@ -113,6 +113,7 @@ fn clusters() -> impl Strategy<Value = Cluster> {
                 instances,
                 tags: tags.into_iter().map(str::to_owned).collect(),
                 policy: Policy::default(),
+                own_cpu_load: vec![],
             }
         },
     )

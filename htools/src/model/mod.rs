@@ -59,6 +59,8 @@ pub struct Cluster {
     pub tags: Vec<String>,
     /// The cluster's own policy: for capacity questions; nodes have their group's.
     pub policy: Policy,
+    /// By node: processor load that is seen there and that no instance accounts for, in CPUs. Shorter: 0.
+    pub own_cpu_load: Vec<f64>,
 }
 
 impl Cluster {

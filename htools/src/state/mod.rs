@@ -10,9 +10,11 @@
 //! reference on htools, node state and single operations.
 
 mod node;
+mod seat;
 mod working;
 
 pub use node::{Limits, NodeState};
+pub use seat::Seat;
 pub use working::{Changed, Outcome, Working};
 
 use crate::model::{Cluster, Instance, InstanceIdx, NodeIdx, TagRules, missing, shared};
@@ -79,6 +81,9 @@ impl Placement {
             pairs: HashMap::new(),
         };
         let mut states: Vec<NodeState> = cluster.nodes.iter().map(NodeState::given).collect();
+        for (state, load) in states.iter_mut().zip(&cluster.own_cpu_load) {
+            state.cpu_load += load;
+        }
         let placed = |(_, instance): &(usize, &Instance)| instance.primary != NodeIdx::NONE;
         for (at, instance) in cluster.instances.iter().enumerate().filter(placed) {
             let index = InstanceIdx::of(at);
