@@ -8,11 +8,13 @@
 //! Pure: a cluster in, a plan out. No I/O, no clock, no randomness but what is passed in. The rules
 //! and the score are Ganeti's, so that the figures people know stay comparable.
 
+pub mod allocate;
 pub mod balance;
 pub mod fail;
 pub mod model;
 pub mod moves;
 pub mod names;
+pub mod reboots;
 pub mod score;
 pub mod state;
 pub mod text;
