@@ -2,7 +2,7 @@
 
 use crate::fail::FailMode;
 use crate::model::{InstanceIdx, NodeIdx};
-use crate::state::{Outcome, Placement, Working};
+use crate::state::{Outcome, Placement, Seat, Working};
 
 /// What is done with an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +51,34 @@ impl Kind {
             | Kind::ReplaceAndFailover(to)
             | Kind::FailoverAndReplace(to) => Some(to),
         }
+    }
+
+    /// Where it leads from a seat.
+    pub fn leads(self, home: Seat) -> Seat {
+        let Seat { primary, secondary } = home;
+        let mirror = secondary.unwrap_or(primary);
+        let (primary, secondary) = match self {
+            Kind::Failover => (mirror, Some(primary)),
+            Kind::FailoverToAny(to) => (to, None),
+            Kind::ReplacePrimary(to) => (to, secondary),
+            Kind::ReplaceSecondary(to) => (primary, Some(to)),
+            Kind::ReplaceAndFailover(to) => (to, Some(primary)),
+            Kind::FailoverAndReplace(to) => (mirror, Some(to)),
+        };
+        Seat { primary, secondary }
+    }
+
+    /// From where to where a running instance goes meanwhile, if it begins on this seat.
+    pub fn way(self, home: Seat) -> impl Iterator<Item = (NodeIdx, NodeIdx)> {
+        let primary = home.primary;
+        let secondary = home.secondary.unwrap_or(primary);
+        let [one, other] = match self {
+            Kind::Failover | Kind::FailoverAndReplace(_) => [Some((primary, secondary)), None],
+            Kind::FailoverToAny(to) | Kind::ReplaceAndFailover(to) => [Some((primary, to)), None],
+            Kind::ReplacePrimary(to) => [Some((primary, secondary)), Some((secondary, to))],
+            Kind::ReplaceSecondary(_) => [None, None],
+        };
+        one.into_iter().chain(other)
     }
 
     /// Whether disks are copied.

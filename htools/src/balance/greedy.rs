@@ -3,12 +3,12 @@
 //! Stuck as soon as no single move makes it better. Kept because its plans are what people know; see the
 //! planner for better ones. Source: Ganeti's reference on htools, hbal.
 
+use super::menu::Menu;
 use super::{Options, Scope, Step};
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::{Kind, Move};
 use crate::score::{Scorer, unavoidable};
-use crate::state::{Outcome, Placement};
-use roost_proto::capabilities::Mirroring;
+use crate::state::{Outcome, Placement, Seat};
 use std::thread::ScopedJoinHandle;
 
 /// Scores closer than this are compared as the reference computes them.
@@ -36,6 +36,8 @@ pub struct Greedy {
     targets: Vec<NodeIdx>,
     floor: f64,
     made: usize,
+    /// MiB that may still be copied.
+    copy_left: i64,
 }
 
 impl Greedy {
@@ -47,8 +49,18 @@ impl Greedy {
         let online = |node: &NodeIdx| !cluster.nodes[node.at()].offline;
         let targets = scorer.nodes().iter().copied().filter(online).collect();
         let floor = unavoidable(&placement, scorer.nodes());
-        let movable = scope.movable.clone();
-        Greedy { placement, scorer, score, options, movable, targets, floor, made: 0 }
+        let copy_left = options.max_copy.unwrap_or(i64::MAX);
+        Greedy {
+            movable: scope.movable.clone(),
+            placement,
+            scorer,
+            score,
+            options,
+            targets,
+            floor,
+            made: 0,
+            copy_left,
+        }
     }
 
     /// The placement after the moves so far.
@@ -71,45 +83,15 @@ impl Greedy {
         self.score
     }
 
-    /// What a balancer may do with an instance, in the order in which ties are decided.
+    /// What may be done with an instance, in the order in which ties are decided.
     fn kinds(&self, instance: InstanceIdx, mut each: impl FnMut(Kind)) {
-        let options = &self.options;
-        let offline = |node: NodeIdx| self.placement.cluster().nodes[node.at()].offline;
-        let given = self.placement.instance(instance);
-        let (primary, secondary) =
-            (self.placement.primary(instance), self.placement.secondary(instance));
-        let evacuates = offline(primary) || secondary.is_some_and(offline);
-        if options.evacuate && !evacuates {
-            return;
-        }
-        let alive = secondary.is_some_and(|node| !offline(node));
-        let mirror = given.template.mirroring();
-        if mirror == Mirroring::Internal && alive && options.instance_moves {
-            each(Kind::Failover);
-        }
-        let others =
-            self.targets.iter().copied().filter(|t| *t != primary && Some(*t) != secondary);
-        match mirror {
-            Mirroring::External if options.instance_moves => {
-                others.for_each(|to| each(Kind::FailoverToAny(to)));
+        let menu = Menu::of(&self.placement, &self.options, instance);
+        let Seat { primary, secondary } = Seat::of(&self.placement, instance);
+        menu.failover().into_iter().for_each(&mut each);
+        for &node in &self.targets {
+            if node != primary && Some(node) != secondary {
+                menu.to(node).for_each(&mut each);
             }
-            Mirroring::Internal if options.disk_moves => {
-                let restricted = options.restricted_migration && !offline(primary);
-                for to in others {
-                    each(Kind::ReplaceSecondary(to));
-                    if !options.instance_moves || restricted {
-                        continue;
-                    }
-                    each(Kind::ReplaceAndFailover(to));
-                    if alive {
-                        if !options.restricted_migration {
-                            each(Kind::ReplacePrimary(to));
-                        }
-                        each(Kind::FailoverAndReplace(to));
-                    }
-                }
-            }
-            _ => {}
         }
     }
 
@@ -152,7 +134,11 @@ impl Greedy {
         let mut outcome = Outcome::default();
         for &instance in movable {
             let working = self.placement.begin(instance);
+            let disk = self.placement.instance(instance).disk;
             self.kinds(instance, |kind| {
+                if kind.copies() && disk > self.copy_left {
+                    return;
+                }
                 if kind.attempt(&working, force, &mut outcome).is_err() {
                     return;
                 }
@@ -188,6 +174,7 @@ impl Iterator for Greedy {
         self.scorer.recompute(&self.placement);
         self.score = step.score;
         self.made += 1;
+        self.copy_left -= step.copied;
         Some(step)
     }
 }

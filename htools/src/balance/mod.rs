@@ -5,19 +5,29 @@
 //! ```
 
 mod greedy;
+mod menu;
 mod options;
 mod plan;
 mod scope;
+mod search;
 
 pub use greedy::Greedy;
 pub use options::{Algorithm, Options};
-pub use plan::{Plan, Seat, Step};
+pub use crate::state::Seat;
+pub use plan::{Plan, Step};
 pub use scope::{Scope, Selection};
 
 use crate::state::Placement;
 
-/// Plans moves.
+/// Plans moves. For the same input it is the same plan.
 pub fn plan(start: &Placement, scope: &Scope, options: &Options) -> Plan {
+    match options.algorithm {
+        Algorithm::Greedy => greedy(start, scope, options),
+        Algorithm::Search => search::search(start, scope, options),
+    }
+}
+
+fn greedy(start: &Placement, scope: &Scope, options: &Options) -> Plan {
     let mut greedy = Greedy::new(start.clone(), scope, options.clone());
     let (initial, floor) = (greedy.score(), greedy.floor());
     let steps: Vec<Step> = greedy.by_ref().collect();

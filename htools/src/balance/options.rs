@@ -16,6 +16,10 @@ pub struct Options {
     pub algorithm: Algorithm,
     /// Moves, at most.
     pub max_moves: usize,
+    /// What may be copied in all, MiB.
+    pub max_copy: Option<i64>,
+    /// What a GiB to be copied is worth, in units of the score: only [`Algorithm::Search`] weighs it.
+    pub weigh_copy: f64,
     /// Stop when the score is within this of what cannot be avoided.
     pub enough: f64,
     /// A step has to win so much …
@@ -39,6 +43,8 @@ impl Default for Options {
         Options {
             algorithm: Algorithm::default(),
             max_moves: usize::MAX,
+            max_copy: None,
+            weigh_copy: 0.0,
             enough: 1e-9,
             min_gain: 0.01,
             min_gain_limit: 0.1,

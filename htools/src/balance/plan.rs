@@ -1,22 +1,7 @@
 //! A plan: moves, one after the other, and what comes of them.
 
-use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::{Kind, Move};
-use crate::state::{Outcome, Placement};
-
-/// Where an instance is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Seat {
-    pub primary: NodeIdx,
-    pub secondary: Option<NodeIdx>,
-}
-
-impl Seat {
-    /// Where an instance is now.
-    pub fn of(placement: &Placement, instance: InstanceIdx) -> Seat {
-        Seat { primary: placement.primary(instance), secondary: placement.secondary(instance) }
-    }
-}
+use crate::state::{Outcome, Placement, Seat};
 
 /// A move of a plan.
 #[derive(Clone, Copy, Debug, PartialEq)]

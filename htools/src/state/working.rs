@@ -218,6 +218,31 @@ impl<'p> Working<'p> {
         self.ends(out, count, primary, secondary)
     }
 
+    /// Onto these nodes, however full they are then: how it is put back where it was.
+    pub fn settle(&self, primary: NodeIdx, secondary: Option<NodeIdx>, out: &mut Outcome) {
+        // Checks come when all of a state is changed, so what they say does not matter.
+        out.changed[0] = self.hand(primary);
+        self.add_primary(&mut out.changed[0], secondary, true).ok();
+        let mut count = 1;
+        if let Some(node) = secondary {
+            out.changed[1] = self.hand(node);
+            self.add_secondary(&mut out.changed[1], primary, true, true).ok();
+            count = 2;
+        }
+        let olds = [&self.without_primary, &self.without_secondary].into_iter().flatten();
+        for old in olds.filter(|old| old.node != primary && Some(old.node) != secondary) {
+            out.changed[count] = *old;
+            count += 1;
+        }
+        (out.count, out.primary, out.secondary) = (count, primary, secondary);
+        out.location_conflicts = self.location_conflicts(primary);
+    }
+
+    /// Whether a node takes its mirror; how full its primary is does not matter.
+    pub fn mirror_fits(&self, to: NodeIdx, force: bool) -> Checked {
+        self.add_secondary(&mut self.hand(to), self.old_primary(), false, force)
+    }
+
     fn ends(
         &self,
         out: &mut Outcome,

@@ -1,0 +1,93 @@
+//! What the reference's `hroller` says of recorded clusters, word for word.
+//!
+//! A recording is `$ hroller OPTIONS`, what is printed, and the exit code in brackets.
+
+use roost_htools::reboots::{Options, RebootGroup, Refusal, Relocation, comparison, plan};
+use roost_htools::state::{self, Placement};
+use roost_htools::text;
+use roost_htools::model::Cluster;
+use std::fmt::Write;
+use std::path::Path;
+
+/// What is printed for these options.
+fn hroller(cluster: &Cluster, options: &str) -> String {
+    let mut words = options.split_whitespace();
+    let (mut wanted, mut cluster) = (Options::default(), cluster.clone());
+    let (mut moves, mut one_step, mut verbose) = (false, false, 1);
+    while let Some(word) = words.next() {
+        match word {
+            "--ignore-non-redundant" => wanted.ignore_non_redundant = true,
+            "--skip-non-redundant" => wanted.skip_non_redundant = true,
+            "--offline-maintenance" => wanted.offline_maintenance = true,
+            "--full-evacuation" => wanted.full_evacuation = true,
+            "--print-moves" => moves = true,
+            "--one-step-only" => one_step = true,
+            "-v" => verbose += 1,
+            "-f" => {}
+            "-G" => wanted.group = cluster.find_group(words.next().unwrap()),
+            "-O" => {
+                let node = cluster.find_node(words.next().unwrap()).unwrap();
+                cluster.nodes[node.at()].offline = true;
+            }
+            _ => {
+                let tags = word.strip_prefix("--node-tags=").expect("an option of hroller");
+                wanted.tags = Some(tags.split(',').map(str::to_owned).collect());
+            }
+        }
+    }
+    let placement = Placement::new(cluster.clone(), &state::Options::default());
+    let mut out = String::new();
+    let reboots = match plan(&placement, &wanted) {
+        Ok(reboots) => reboots,
+        Err(refusal) => return format!("Error: {refusal}\n[1]\n"),
+    };
+    if verbose > 2 {
+        writeln!(out, "Node Graph: {}", reboots.graph).unwrap();
+    }
+    if verbose > 1 {
+        writeln!(out, "{}", comparison(&reboots.colourings)).unwrap();
+    }
+    out += if one_step { "'First Reboot Group'\n" } else { "'Node Reboot Groups'\n" };
+    for group in reboots.groups.iter().take(if one_step { 1 } else { usize::MAX }) {
+        out += &shown(&cluster, group, if one_step { "\n" } else { "," });
+        for Relocation { instance, primary, secondary } in group.moves.iter().filter(|_| moves) {
+            write!(out, "  {}", cluster.instances[instance.at()].name).unwrap();
+            for node in [Some(primary), secondary.as_ref()].into_iter().flatten() {
+                write!(out, " {}", cluster.nodes[node.at()].name).unwrap();
+            }
+            out.push('\n');
+        }
+    }
+    out + "[0]\n"
+}
+
+fn shown(cluster: &Cluster, group: &RebootGroup, between: &str) -> String {
+    let names: Vec<&str> =
+        group.nodes.iter().map(|node| cluster.nodes[node.at()].name.as_str()).collect();
+    names.join(between) + "\n"
+}
+
+#[test]
+fn plans_are_the_references() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/reboots"));
+    let folder = std::env::var("FUZZ_REBOOTS").map_or(folder.to_owned(), Into::into);
+    let mut checked = 0;
+    let mut bad = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "golden") {
+            continue;
+        }
+        let data = std::fs::read_to_string(path.with_extension("data")).unwrap();
+        let cluster = text::read(&data).unwrap();
+        for recording in std::fs::read_to_string(&path).unwrap().split("$ hroller").skip(1) {
+            let (options, wanted) = recording.split_once('\n').unwrap();
+            let is = hroller(&cluster, options);
+            if is != wanted { bad += 1; println!("== {} {options}\n--- ref\n{wanted}--- ours\n{is}", path.display()); }
+            checked += 1;
+        }
+    }
+    println!("{bad} of {checked}");
+    assert!(bad == 0);
+    assert!(checked > 0, "no recordings");
+}
