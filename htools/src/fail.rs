@@ -14,11 +14,13 @@ pub enum FailMode {
     DiskCount,
     Spindles,
     Internal,
+    /// A placement rule; not Ganeti's.
+    Rule,
 }
 
 impl FailMode {
     /// All of them.
-    pub const ALL: [FailMode; 9] = [
+    pub const ALL: [FailMode; 10] = [
         FailMode::Mem,
         FailMode::Disk,
         FailMode::Cpu,
@@ -28,6 +30,7 @@ impl FailMode {
         FailMode::DiskCount,
         FailMode::Spindles,
         FailMode::Internal,
+        FailMode::Rule,
     ];
 
     /// Ganeti's name.
@@ -42,6 +45,7 @@ impl FailMode {
             FailMode::DiskCount => "FailDiskCount",
             FailMode::Spindles => "FailSpindles",
             FailMode::Internal => "FailInternal",
+            FailMode::Rule => "FailRule",
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod model;
 pub mod moves;
 pub mod names;
 pub mod reboots;
+pub mod rules;
 pub mod score;
 pub mod state;
 pub mod text;

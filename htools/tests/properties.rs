@@ -7,6 +7,7 @@ use roost_htools::model::{
     Status, Utilisation,
 };
 use roost_htools::moves::{Kind, Move};
+use roost_htools::rules;
 use roost_htools::score::{Score, Scorer};
 use roost_htools::state::{Options, Placement};
 use roost_htools::text;
@@ -75,6 +76,16 @@ fn instance(at: usize, nodes: &mut [Node], shape: Shape) -> Instance {
     instance
 }
 
+const RULES: [&str; 7] = [
+    r#"a apart --instances '"svc:0" in tags or "svc:1" in tags'"#,
+    r#"b apart --instances '"svc:1" in tags' --domain rack --mirrors"#,
+    r#"c apart --instances 'be/vcpus < 5' --mirrors --strength 0.125"#,
+    r#"d together --instances '"svc:2" in tags or "svc:3" in tags'"#,
+    r#"e together --instances 'not be/auto_balance' --domain rack --strength 2"#,
+    r#"f only-on --instances '"svc:3" in tags' --nodes '"rack:1" in tags'"#,
+    r#"g prefer --instances 'disk_template == "drbd"' --nodes 'name =* "node1.*" or name == "node0"'"#,
+];
+
 fn clusters() -> impl Strategy<Value = Cluster> {
     let size = |step: i64| (1..32_i64).prop_map(move |n| n * step);
     let node_shape =
@@ -92,8 +103,10 @@ fn clusters() -> impl Strategy<Value = Cluster> {
         ],
         0..5,
     );
-    (prop::collection::vec(node_shape, 2..7), prop::collection::vec(shape, 1..25), tags).prop_map(
-        |(nodes, shapes, tags)| {
+    let rules = prop::sample::subsequence(RULES.to_vec(), 0..=RULES.len());
+    let nodes = prop::collection::vec(node_shape, 2..7);
+    (nodes, prop::collection::vec(shape, 1..25), tags, rules).prop_map(
+        |(nodes, shapes, tags, rules)| {
             let mut nodes: Vec<Node> =
                 nodes.into_iter().enumerate().map(|(at, shape)| node(at, shape)).collect();
             let place = |(at, shape)| instance(at, &mut nodes, shape);
@@ -107,14 +120,17 @@ fn clusters() -> impl Strategy<Value = Cluster> {
                 policy: Policy::default(),
                 own_policy: true,
             };
-            Cluster {
+            let mut cluster = Cluster {
                 groups: vec![group],
                 nodes,
                 instances,
                 tags: tags.into_iter().map(str::to_owned).collect(),
                 policy: Policy::default(),
-                own_cpu_load: vec![],
-            }
+                ..Cluster::default()
+            };
+            let specs = rules::read(&rules.join("\n")).expect("rules");
+            cluster.rules = rules::resolve(&cluster, &specs).expect("rules");
+            cluster
         },
     )
 }
@@ -165,6 +181,10 @@ proptest! {
             let kind = kind(choice, to);
             let what = Move { instance, kind };
             let Ok(outcome) = what.outcome(&placement, force) else { continue };
+            let hard = |placement: &Placement| -> Vec<i64> {
+                let rules = cluster.rules.iter().enumerate().filter(|(_, rule)| rule.is_hard());
+                rules.map(|(at, _)| placement.ruling().broken(at)).collect()
+            };
             let said = scorer.after(&placement, &outcome);
             let exact = scorer.exact_after(&placement, &outcome).total;
             let before = placement.clone();
@@ -174,6 +194,11 @@ proptest! {
             let close = |one: f64, other: f64| (one - other).abs() <= 1e-7 * other.abs().max(1.0);
             prop_assert!(close(said, is), "{what:?}: said {said}, is {is}");
             prop_assert_eq!(exact, is);
+            let broken = (0..cluster.rules.len()).map(|at| placement.ruling().broken(at));
+            let judged = rules::judge(&placement.to_cluster()).into_iter().map(|verdict| verdict.broken);
+            prop_assert_eq!(broken.collect::<Vec<_>>(), judged.collect::<Vec<_>>());
+            let worse = hard(&before).into_iter().zip(hard(&placement)).any(|(was, is)| is > was);
+            prop_assert!(!worse, "{what:?} breaks a hard rule");
             prop_assert!(close(scorer.now(), is), "{what:?}: kept {}, is {is}", scorer.now());
 
             // And back: everything is as it was.
@@ -204,6 +229,7 @@ proptest! {
     fn text_is_read_as_it_was_written(mut cluster in clusters()) {
         // The text does not know them.
         cluster.instances.iter_mut().for_each(|i| i.utilisation = Utilisation::ONE);
+        cluster.rules.clear();
         prop_assert_eq!(text::read(&text::write(&cluster)), Ok(cluster));
     }
 

@@ -7,6 +7,7 @@ mod policy;
 mod status;
 mod tags;
 
+use crate::rules::Rule;
 pub use group::Group;
 pub use instance::{Disk, Instance, Utilisation};
 pub use node::Node;
@@ -61,6 +62,8 @@ pub struct Cluster {
     pub policy: Policy,
     /// By node: processor load that is seen there and that no instance accounts for, in CPUs. Shorter: 0.
     pub own_cpu_load: Vec<f64>,
+    /// Placement rules, resolved for these nodes and instances.
+    pub rules: Vec<Rule>,
 }
 
 impl Cluster {

@@ -13,6 +13,7 @@ pub use scorer::Scorer;
 pub use terms::{SPREADS, Term};
 
 use crate::model::{Node, NodeIdx};
+use crate::rules::Ruling;
 use crate::state::{Changed, Limits, NodeState, Outcome, Placement};
 
 /// The terms of a score.
@@ -20,6 +21,8 @@ use crate::state::{Changed, Limits, NodeState, Outcome, Placement};
 pub struct Score {
     /// In the order of [`Term::ALL`], not weighted.
     pub values: [f64; Term::COUNT],
+    /// What violations of placement rules count; 0 without rules. Not in the reference.
+    pub rules: f64,
     pub total: f64,
 }
 
@@ -123,13 +126,15 @@ fn deviation(values: impl Iterator<Item = f64> + Clone, count: usize) -> f64 {
 impl Score {
     /// Of the nodes named, in their order.
     pub fn of(placement: &Placement, nodes: &[NodeIdx]) -> Score {
-        Score::compute(placement, nodes, &[], placement.location_conflicts())
+        let penalty = placement.ruling().penalty();
+        Score::compute(placement, nodes, &[], placement.location_conflicts(), penalty)
     }
 
     /// The same after a move.
     pub fn after(placement: &Placement, nodes: &[NodeIdx], outcome: &Outcome) -> Score {
         let conflicts = placement.location_conflicts() + outcome.location_conflicts;
-        Score::compute(placement, nodes, outcome.changed(), conflicts)
+        let penalty = placement.ruling().penalty() + outcome.rules;
+        Score::compute(placement, nodes, outcome.changed(), conflicts, penalty)
     }
 
     fn compute(
@@ -137,6 +142,7 @@ impl Score {
         nodes: &[NodeIdx],
         changed: &[Changed],
         conflicts: i64,
+        penalty: i64,
     ) -> Score {
         let cluster = placement.cluster();
         let state = |node: NodeIdx| {
@@ -150,7 +156,7 @@ impl Score {
             .map(|&node| spread(&cluster.nodes[node.at()], placement.limits(node), state(node)))
             .collect();
         if online.is_empty() {
-            return Score { values, total: 0.0 };
+            return Score { values, rules: 0.0, total: 0.0 };
         }
         for (row, term) in SPREADS.iter().enumerate() {
             let column = online.iter().map(|values| values[row]);
@@ -163,8 +169,9 @@ impl Score {
             }
         }
         values[Term::LocationExclusion as usize] = conflicts as f64;
-        let total = Term::ALL.iter().map(|term| term.weight() * values[*term as usize]).sum();
-        Score { values, total }
+        let terms = Term::ALL.iter().map(|term| term.weight() * values[*term as usize]);
+        let rules = Ruling::score(penalty);
+        Score { values, rules, total: terms.sum::<f64>() + rules }
     }
 }
 

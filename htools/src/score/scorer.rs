@@ -5,6 +5,7 @@
 
 use super::{SPREADS, Score, Spread, Term, amounts, counts, is_disk, ratio, wholes};
 use crate::model::{Node, NodeIdx};
+use crate::rules::Ruling;
 use crate::state::{Limits, NodeState, Outcome, Placement};
 
 const ROWS: usize = SPREADS.len();
@@ -133,6 +134,7 @@ impl Scorer {
             }
         }
         self.conflicts = placement.location_conflicts() as f64;
+        self.counted += Ruling::score(placement.ruling().penalty());
     }
 
     /// The score now.
@@ -158,6 +160,7 @@ impl Scorer {
                 }
             }
         }
+        counted += Ruling::score(outcome.rules);
         let conflicts = self.conflicts + outcome.location_conflicts as f64;
         self.total(&sum, &squares, counted, conflicts)
     }
@@ -197,6 +200,7 @@ impl Scorer {
             }
             self.shares[changed.node.at()] = new;
         }
+        self.counted += Ruling::score(outcome.rules);
         self.conflicts += outcome.location_conflicts as f64;
     }
 

@@ -18,6 +18,7 @@ pub use seat::Seat;
 pub use working::{Changed, Outcome, Working};
 
 use crate::model::{Cluster, Instance, InstanceIdx, NodeIdx, TagRules, missing, shared};
+use crate::rules::{self, Ruling};
 use node::Top;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub struct Placement {
     tag_counts: Vec<HashMap<u32, u32>>,
     /// How many primaries with an exclusion tag (second) are where a location tag (first) is.
     pairs: HashMap<(u32, u32), u32>,
+    ruling: Ruling,
 }
 
 impl Placement {
@@ -79,6 +81,7 @@ impl Placement {
             peers: vec![0; count * count],
             tag_counts: vec![HashMap::new(); count],
             pairs: HashMap::new(),
+            ruling: Ruling::default(),
         };
         let mut states: Vec<NodeState> = cluster.nodes.iter().map(NodeState::given).collect();
         for (state, load) in states.iter_mut().zip(&cluster.own_cpu_load) {
@@ -106,6 +109,7 @@ impl Placement {
             state.conflicts = counts.map(|count| i64::from(*count) - 1).sum();
         }
         placement.nodes = states;
+        placement.empty_out(&[]);
         placement
     }
 
@@ -117,6 +121,18 @@ impl Placement {
     /// What tags mean.
     pub fn rules(&self) -> &TagRules {
         &self.rules
+    }
+
+    /// How its placement rules are kept.
+    pub fn ruling(&self) -> &Ruling {
+        &self.ruling
+    }
+
+    /// These nodes, and no others, are being emptied: what is there has to come away, so that no placement
+    /// rule holds it there, nor counts it.
+    pub fn empty_out(&mut self, nodes: &[NodeIdx]) {
+        let seat = |instance: InstanceIdx| (self.primary(instance), self.secondary(instance));
+        self.ruling = Ruling::new(&self.cluster, seat, nodes);
     }
 
     /// An instance as it was given.
@@ -192,6 +208,8 @@ impl Placement {
         for changed in outcome.changed() {
             self.nodes[changed.node.at()] = changed.state;
         }
+        let (from, to) = ((old, self.secondary(instance)), (new, outcome.secondary));
+        self.ruling.apply(&self.cluster, instance, from, to);
         if !forthcoming {
             let count = self.nodes.len();
             for (primary, secondary, by) in
@@ -216,7 +234,10 @@ impl Placement {
         self.primary.push(NodeIdx::NONE);
         self.secondary.push(None);
         let index = InstanceIdx::of(self.cluster.instances.len());
-        Arc::make_mut(&mut self.cluster).instances.push(instance);
+        let cluster = Arc::make_mut(&mut self.cluster);
+        let rules = rules::join(&mut cluster.rules, index, &instance);
+        cluster.instances.push(instance);
+        self.ruling.add(rules);
         index
     }
 
@@ -224,7 +245,14 @@ impl Placement {
     /// stays.
     pub fn change_unplaced(&mut self, instance: InstanceIdx, change: impl FnOnce(&mut Instance)) {
         debug_assert_eq!(self.primary(instance), NodeIdx::NONE, "its node would not know");
-        change(&mut Arc::make_mut(&mut self.cluster).instances[instance.at()]);
+        let cluster = Arc::make_mut(&mut self.cluster);
+        change(&mut cluster.instances[instance.at()]);
+        if !cluster.rules.is_empty() {
+            rules::leave(&mut cluster.rules, instance);
+            let rules =
+                rules::join(&mut cluster.rules, instance, &cluster.instances[instance.at()]);
+            self.ruling.change_member(instance, rules);
+        }
     }
 
     /// The cluster as it would be given if it were like this: instances where they are now, nodes with what

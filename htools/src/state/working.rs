@@ -26,6 +26,8 @@ pub struct Outcome {
     pub secondary: Option<NodeIdx>,
     /// By how much the conflicts of failure domains change.
     pub location_conflicts: i64,
+    /// By how much the penalty of placement rules changes.
+    pub rules: i64,
 }
 
 impl Outcome {
@@ -252,6 +254,10 @@ impl<'p> Working<'p> {
     ) -> Checked {
         (out.count, out.primary, out.secondary) = (count, primary, secondary);
         out.location_conflicts = self.location_conflicts(primary);
+        let old_secondary = self.without_secondary.as_ref().map(|hand| hand.node);
+        let (from, to) = ((self.old_primary(), old_secondary), (primary, secondary));
+        let placement = self.placement;
+        out.rules = placement.ruling.change(&placement.cluster, self.index, from, to)?;
         Ok(())
     }
 
