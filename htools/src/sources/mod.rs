@@ -21,6 +21,9 @@ pub mod this_cluster;
 pub mod units;
 pub mod utilisation;
 
+#[cfg(test)]
+mod tests;
+
 pub use record::Malformed;
 
 use crate::model::Cluster;
