@@ -10,7 +10,9 @@
 
 pub mod allocate;
 pub mod balance;
+pub mod carry;
 pub mod fail;
+pub mod health;
 pub mod model;
 pub mod moves;
 pub mod names;
@@ -21,4 +23,5 @@ pub mod redundancy;
 pub mod score;
 pub mod sources;
 pub mod state;
+pub mod tables;
 pub mod text;

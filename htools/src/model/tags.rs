@@ -112,6 +112,11 @@ impl TagRules {
         self.desired.push(desired);
     }
 
+    /// The tags of an instance that it should not share a primary node over.
+    pub fn exclusion_tags<'a>(&self, tags: &'a [String]) -> impl Iterator<Item = &'a str> {
+        beginning(tags, &self.exclusion_prefixes)
+    }
+
     /// Whether a running instance can go from one node to the other.
     pub fn can_migrate(&self, from: super::NodeIdx, to: super::NodeIdx) -> bool {
         let (leaves, takes) = (&self.migration[from.at()], &self.receive[to.at()]);
