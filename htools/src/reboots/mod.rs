@@ -62,8 +62,8 @@ pub struct RebootGroup {
 pub struct Reboots {
     pub graph: Graph,
     pub colourings: Vec<Colouring>,
-    /// In the order in which to reboot them.
-    pub groups: Vec<RebootGroup>,
+    /// In the order in which to reboot them; or why there is no room for what has to leave.
+    pub groups: Result<Vec<RebootGroup>, Refusal>,
 }
 
 /// Why there is no plan.
@@ -122,7 +122,7 @@ impl Refusal {
     }
 }
 
-/// Plans reboots. Errors: there is nothing to reboot, or no room for what has to leave.
+/// Plans reboots. Errors: there is nothing to reboot.
 pub fn plan(start: &Placement, options: &Options) -> Result<Reboots, Refusal> {
     let cluster = start.cluster();
     let mut draft = Draft::new(start.clone());
@@ -141,10 +141,10 @@ pub fn plan(start: &Placement, options: &Options) -> Result<Reboots, Refusal> {
             class.iter().copied().filter(|node| wanted.binary_search(node).is_ok()).collect();
         planner.class(&mut draft, class);
     }
-    if let Some(refusal) = planner.refusal {
-        return Err(refusal);
-    }
-    let groups = in_order(cluster, planner.groups);
+    let groups = match planner.refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(in_order(cluster, planner.groups)),
+    };
     Ok(Reboots { graph, colourings, groups })
 }
 
