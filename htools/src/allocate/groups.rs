@@ -73,9 +73,9 @@ pub(super) fn in_group(
             asked.name, given.name
         )));
     }
-    let scope = cluster.nodes_of(group).collect();
+    let scope: Vec<NodeIdx> = cluster.nodes_of(group).collect();
     let dedicated = dedicated::is_dedicated(cluster, Some(group));
-    let search = Search::new(placement, instance, scope, Some(group), dedicated, rules);
+    let search = Search::new(placement, instance, &scope, dedicated, rules);
     match attempt(&search, group, nodes, rules) {
         Err(error) => Err(NoAllocation::because(error)),
         result @ Ok(_) => {
@@ -131,8 +131,8 @@ pub(super) fn among(
             )),
         }
     }
-    let everywhere = (0..cluster.nodes.len()).map(NodeIdx::of).collect();
-    let search = Search::new(placement, instance, everywhere, None, dedicated, rules);
+    let everywhere: Vec<NodeIdx> = (0..cluster.nodes.len()).map(NodeIdx::of).collect();
+    let search = Search::new(placement, instance, &everywhere, dedicated, rules);
     let mut none = NoAllocation::default();
     let mut best: Option<(AllocPolicy, GroupIdx, Tried)> = None;
     for group in connected {

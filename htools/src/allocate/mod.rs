@@ -12,16 +12,22 @@
 //! the cluster. Source: Ganeti's reference on htools, allocation.
 
 mod admit;
+mod choose;
 mod dedicated;
 mod failures;
 mod groups;
+mod metric;
+mod pairs;
 mod search;
+mod singles;
+mod statistics;
 
 pub use dedicated::is_dedicated;
 pub use failures::Failures;
-pub use search::Metric;
+pub use metric::Metric;
 
 use crate::model::{GroupIdx, InstanceIdx, NodeIdx};
+use crate::redundancy;
 use crate::state::{Outcome, Placement};
 use std::fmt;
 
@@ -41,13 +47,20 @@ pub struct Rules {
     pub restrict_to: Option<Vec<NodeIdx>>,
     /// Every node must stay able to fail: its instances fit elsewhere.
     pub capacity_checks: bool,
+    /// Which nodes.
+    pub redundancy: redundancy::Options,
     /// Only what is impossible for a primary is refused; a secondary has to pass all checks.
     pub ignore_soft_errors: bool,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { restrict_to: None, capacity_checks: true, ignore_soft_errors: false }
+        Rules {
+            restrict_to: None,
+            capacity_checks: true,
+            redundancy: redundancy::Options::default(),
+            ignore_soft_errors: false,
+        }
     }
 }
 

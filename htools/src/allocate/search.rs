@@ -1,57 +1,16 @@
 //! Trying every candidate for one instance.
 
+use super::choose::{Chosen, Rows, choose};
 use super::dedicated::{fitting, smallest};
-use super::{Failures, Rules};
+use super::pairs::{Pairs, TriedPairs};
+use super::singles::Singles;
+use super::statistics::{Change, Statistics};
+use super::{Failures, Metric, Rules};
 use crate::fail::FailMode;
-use crate::model::{Cluster, DiskTemplate, GroupIdx, InstanceIdx, NodeIdx};
+use crate::model::{Cluster, DiskTemplate, InstanceIdx, NodeIdx};
+use crate::redundancy::Redundancy;
 use crate::score::Scorer;
 use crate::state::{Outcome, Placement, Working};
-use std::cmp::Ordering;
-
-/// Scores closer than this are compared as the reference computes them.
-const CLOSE: f64 = 1e-9;
-
-/// How good a place is; less is better.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Metric {
-    /// The score of the cluster with it.
-    Score(f64),
-    /// Instances of the policy's smallest sizes that no longer fit, and the disk that is left, MiB.
-    Lost(Vec<i64>, i64),
-}
-
-impl Metric {
-    /// The score, where it counts.
-    pub fn score(&self) -> Option<f64> {
-        match self {
-            Metric::Score(score) => Some(*score),
-            Metric::Lost(..) => None,
-        }
-    }
-
-    /// As it is shown.
-    pub fn show(&self) -> String {
-        match self {
-            Metric::Score(score) => format!("{score:.8}"),
-            Metric::Lost(lost, disk) => {
-                let lost: Vec<String> = lost.iter().map(i64::to_string).collect();
-                format!("([{}],{disk})", lost.join(","))
-            }
-        }
-    }
-}
-
-impl PartialOrd for Metric {
-    fn partial_cmp(&self, other: &Metric) -> Option<Ordering> {
-        match (self, other) {
-            (Metric::Score(one), Metric::Score(other)) => one.partial_cmp(other),
-            (Metric::Lost(one, disk), Metric::Lost(other, left)) => {
-                Some((one, disk).cmp(&(other, left)))
-            }
-            _ => None,
-        }
-    }
-}
 
 /// What became of the candidates of a group.
 #[derive(Clone, Debug, Default)]
@@ -87,35 +46,42 @@ impl Tried {
     }
 }
 
+impl From<Chosen> for Tried {
+    fn from(chosen: Chosen) -> Tried {
+        let best = chosen.best.map(|(score, outcome)| (Metric::Score(score), outcome));
+        Tried { failures: chosen.failures, successes: chosen.successes, best }
+    }
+}
+
 /// An instance, and what its candidates are judged by.
 pub(super) struct Search<'p> {
     placement: &'p Placement,
     instance: InstanceIdx,
     working: Working<'p>,
+    scope: &'p [NodeIdx],
     scorer: Scorer,
     /// Whether what can be placed afterwards counts instead of the score.
     dedicated: bool,
-    force: bool,
+    rules: &'p Rules,
 }
 
 impl<'p> Search<'p> {
-    /// `scope`: the nodes whose score counts; those of `group`, if it is one.
+    /// `scope`: the nodes whose score counts, and that have to stay able to fail.
     pub fn new(
         placement: &'p Placement,
         instance: InstanceIdx,
-        scope: Vec<NodeIdx>,
-        group: Option<GroupIdx>,
+        scope: &'p [NodeIdx],
         dedicated: bool,
-        rules: &Rules,
+        rules: &'p Rules,
     ) -> Search<'p> {
-        let _ = group;
         Search {
             placement,
             instance,
             working: placement.begin(instance),
-            scorer: Scorer::new(placement, scope),
+            scope,
+            scorer: Scorer::new(placement, scope.to_vec()),
             dedicated,
-            force: rules.ignore_soft_errors,
+            rules,
         }
     }
 
@@ -124,110 +90,119 @@ impl<'p> Search<'p> {
         self.placement
     }
 
-    fn admits(&self, node: NodeIdx) -> Result<(), FailMode> {
+    /// Whether what an instance is as primary has nothing to do with where its secondary is.
+    pub fn sides_are_apart(&self) -> bool {
+        let tags = self.placement.rules();
+        let located = tags.has_locations || !tags.desired[self.instance.at()].is_empty();
+        !located && self.placement.cluster().rules.is_empty()
+    }
+
+    /// What comes of a candidate. Errors: the check that fails.
+    pub fn place(
+        &self,
+        primary: NodeIdx,
+        secondary: Option<NodeIdx>,
+        outcome: &mut Outcome,
+    ) -> Result<(), FailMode> {
         let cluster = self.placement.cluster();
-        let exclusive = cluster.nodes[node.at()].exclusive_storage;
-        cluster.group_of(node).policy.admits(self.placement.instance(self.instance), exclusive)
+        let instance = self.placement.instance(self.instance);
+        let exclusive = cluster.nodes[primary.at()].exclusive_storage;
+        cluster.group_of(primary).policy.admits(instance, exclusive)?;
+        // Soft errors of a secondary count always, as in the reference.
+        let force = (self.rules.ignore_soft_errors, false);
+        if secondary.is_some() && instance.template != DiskTemplate::Drbd {
+            self.working.place(primary, None, force, outcome)?;
+            return Err(FailMode::Disk);
+        }
+        self.working.place(primary, secondary, force, outcome)
+    }
+
+    /// The score after it.
+    pub fn score(&self, outcome: &Outcome) -> f64 {
+        self.scorer.after(self.placement, outcome)
+    }
+
+    /// The score after it as the reference computes it for one node.
+    pub fn exact(&self, outcome: &Outcome) -> f64 {
+        self.scorer.exact_after(self.placement, outcome).total
+    }
+
+    /// The score after it as the reference computes it for two nodes.
+    pub fn exact_pair(&self, statistics: &Statistics, outcome: &Outcome) -> f64 {
+        let change = |at: usize| {
+            let changed = &outcome.changed()[at];
+            Change::of(self.placement, changed.node, &changed.state)
+        };
+        if outcome.changed().len() != 2 || !self.placement.cluster().rules.is_empty() {
+            return self.exact(outcome);
+        }
+        statistics.after([&change(0), &change(1)], outcome.location_conflicts)
     }
 
     /// Every node alone.
     pub fn single(&self, nodes: &[NodeIdx]) -> Tried {
-        let mut best = Best::new(self);
-        let mut outcome = Outcome::default();
-        for &node in nodes {
-            let checked = self
-                .admits(node)
-                .and_then(|()| self.working.place(node, None, (self.force, false), &mut outcome));
-            best.offer(checked, &outcome);
+        match self.dedicated {
+            true => self.least_lost(nodes.iter().map(|node| (*node, None))),
+            false => self.choose(Singles { search: self, nodes }),
         }
-        best.ends()
     }
 
     /// Every pair of nodes.
     pub fn pair(&self, nodes: &[NodeIdx]) -> Tried {
-        let mut best = Best::new(self);
+        if self.dedicated {
+            let others = |node: &NodeIdx| {
+                let primary = *node;
+                let others = nodes.iter().filter(move |other| **other != primary);
+                others.map(move |other| (primary, Some(*other)))
+            };
+            return self.least_lost(nodes.iter().flat_map(others));
+        }
+        match Pairs::new(self, nodes, self.scope) {
+            Some(pairs) => self.choose(pairs),
+            None => self.choose(TriedPairs::new(self, nodes, self.scope)),
+        }
+    }
+
+    fn choose(&self, mut rows: impl Rows) -> Tried {
+        let mut redundancy = self
+            .rules
+            .capacity_checks
+            .then(|| Redundancy::new(self.placement, self.scope, &self.rules.redundancy));
+        choose(&mut rows, redundancy.as_mut(), self.instance).into()
+    }
+
+    /// The best where storage belongs to one instance each; whether nodes can fail is not asked there.
+    fn least_lost(&self, candidates: impl Iterator<Item = (NodeIdx, Option<NodeIdx>)>) -> Tried {
+        let mut tried = Tried::default();
         let mut outcome = Outcome::default();
-        let mirrored = self.placement.instance(self.instance).template == DiskTemplate::Drbd;
-        for &primary in nodes {
-            let admitted = self.admits(primary);
-            for &secondary in nodes.iter().filter(|node| **node != primary) {
-                let checked = admitted.and_then(|()| {
-                    let force = (self.force, false);
-                    self.working.place(primary, Some(secondary), force, &mut outcome)
-                });
-                // Checks of the secondary come last.
-                let checked = checked.and(if mirrored { Ok(()) } else { Err(FailMode::Disk) });
-                best.offer(checked, &outcome);
+        for (primary, secondary) in candidates {
+            if let Err(mode) = self.place(primary, secondary, &mut outcome) {
+                tried.failures.add(mode, 1);
+                continue;
+            }
+            tried.successes += 1;
+            let metric = self.lost(&outcome);
+            if tried.metric().is_none_or(|best| metric <= *best) {
+                tried.best = Some((metric, outcome));
             }
         }
-        best.ends()
+        tried
     }
 
     fn lost(&self, outcome: &Outcome) -> Metric {
         let cluster = self.placement.cluster();
         let specs = smallest(&cluster.group_of(outcome.primary).policy);
-        let (mut lost, mut disk) = (vec![0; specs.len()], 0);
+        let (mut lost, mut disk) = (vec![0_i64; specs.len()], 0);
         for changed in outcome.changed() {
             let (node, limits) =
                 (&cluster.nodes[changed.node.at()], self.placement.limits(changed.node));
             let before = fitting(&specs, node, limits, self.placement.node(changed.node));
             let after = fitting(&specs, node, limits, &changed.state);
             for (lost, (before, after)) in lost.iter_mut().zip(before.into_iter().zip(after)) {
-                *lost += before - after;
+                *lost = lost.saturating_add(before.saturating_sub(after));
             }
             disk += changed.state.free_disk;
         }
         Metric::Lost(lost, disk)
-    }
-}
-
-/// The best so far.
-struct Best<'s, 'p> {
-    search: &'s Search<'p>,
-    tried: Tried,
-    /// Those about as good as the best, in order.
-    close: Vec<(f64, Outcome)>,
-    least: f64,
-}
-
-impl<'s, 'p> Best<'s, 'p> {
-    fn new(search: &'s Search<'p>) -> Best<'s, 'p> {
-        Best { search, tried: Tried::default(), close: vec![], least: f64::INFINITY }
-    }
-
-    fn offer(&mut self, checked: Result<(), FailMode>, outcome: &Outcome) {
-        if let Err(mode) = checked {
-            self.tried.failures.add(mode, 1);
-            return;
-        }
-        self.tried.successes += 1;
-        let search = self.search;
-        if search.dedicated {
-            let metric = search.lost(outcome);
-            if self.tried.metric().is_none_or(|best| metric <= *best) {
-                self.tried.best = Some((metric, *outcome));
-            }
-            return;
-        }
-        let score = search.scorer.after(search.placement, outcome);
-        if score <= self.least + CLOSE {
-            if score < self.least {
-                self.least = score;
-                self.close.retain(|(other, _)| *other <= score + CLOSE);
-            }
-            self.close.push((score, *outcome));
-        }
-    }
-
-    fn ends(self) -> Tried {
-        let mut tried = self.tried;
-        for (_, outcome) in self.close.iter().filter(|(score, _)| *score <= self.least + CLOSE) {
-            let score = self.search.scorer.exact_after(self.search.placement, outcome).total;
-            let metric = Metric::Score(score);
-            if tried.metric().is_none_or(|best| metric <= *best) {
-                tried.best = Some((metric, *outcome));
-            }
-        }
-        tried
     }
 }

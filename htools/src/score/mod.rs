@@ -74,7 +74,7 @@ fn wholes(node: &Node, limits: &Limits) -> [(f64, f64); SPREADS.len()] {
 }
 
 /// What a node adds to the spreads.
-fn spread(node: &Node, limits: &Limits, state: &NodeState) -> Spread {
+pub(crate) fn spread(node: &Node, limits: &Limits, state: &NodeState) -> Spread {
     let mut values = amounts(node, state);
     for (row, (whole, then)) in wholes(node, limits).into_iter().enumerate() {
         values[row] = match whole {

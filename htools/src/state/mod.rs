@@ -9,6 +9,7 @@
 //! Trying a move costs the same whatever the size of the cluster, and allocates nothing. Source: Ganeti's
 //! reference on htools, node state and single operations.
 
+mod behind;
 mod node;
 mod seat;
 mod working;
