@@ -4,11 +4,11 @@ use crate::balance::Step;
 use crate::model::NodeIdx;
 
 /// Steps in order, in sets: no two steps of a set have a node in common. The sets are to be carried out one
-/// after the other.
+/// after the other; each but the first is as large as can be, counted from the last step, as in the reference.
 pub fn jobsets(steps: &[Step]) -> Vec<Vec<Step>> {
     let mut sets: Vec<Vec<Step>> = vec![];
     let mut busy: Vec<NodeIdx> = vec![];
-    for step in steps {
+    for step in steps.iter().rev() {
         let seats = [step.from, step.to];
         let touched: Vec<NodeIdx> =
             seats.iter().flat_map(|seat| [Some(seat.primary), seat.secondary]).flatten().collect();
@@ -22,6 +22,8 @@ pub fn jobsets(steps: &[Step]) -> Vec<Vec<Step>> {
         }
         busy.extend(touched);
     }
+    sets.iter_mut().for_each(|set| set.reverse());
+    sets.reverse();
     sets
 }
 
@@ -57,6 +59,9 @@ mod tests {
             .map(|set| set.iter().map(|step| step.what.instance.0).collect())
             .collect();
         assert_eq!(numbers, [vec![0, 1], vec![2, 3, 4]]);
+        // The one in the middle would fit to either side: it goes with the later.
+        let steps = [step(0, [0, 1], [1, 0]), step(1, [2, 3], [3, 2]), step(2, [0, 4], [4, 0])];
+        assert_eq!(jobsets(&steps).iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
         assert!(jobsets(&[]).is_empty());
     }
 }
