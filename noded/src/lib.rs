@@ -31,6 +31,7 @@ mod gone_on;
 pub mod hooks;
 pub mod host;
 pub mod hypervisor;
+mod iallocator;
 pub mod join;
 pub mod leftover;
 pub mod listener;

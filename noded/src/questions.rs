@@ -5,7 +5,7 @@ use crate::blocking::blocking;
 use crate::exec::Command;
 use crate::host::Host;
 use crate::steps::Reporter;
-use crate::{durable, facts, net, os};
+use crate::{durable, facts, iallocator, net, os};
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Answer, Question};
@@ -74,6 +74,10 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             let task = tokio::spawn(run.env("LANG", "C.UTF-8").run());
             let end = task.await.map_err(|e| Error::internal(e.to_string()))??;
             Ok(Answer::Command { code: end.code, output: end.output })
+        }
+        Question::IallocatorList => blocking(move || Ok(Answer::Names(iallocator::list(&paths)))).await,
+        Question::Iallocator { name, request, args } => {
+            iallocator::run(&paths, &name, &request, args).await.map(Answer::Iallocator)
         }
         Question::PutFile { path, mode, content } => {
             let local = paths.absolute(absolute(&path)?);

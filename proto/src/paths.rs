@@ -192,6 +192,19 @@ impl Paths {
             .collect()
     }
 
+    /// Where allocator scripts are looked for, first match wins.
+    pub fn iallocator_search_path(&self) -> Vec<PathBuf> {
+        ["usr/local/lib/ganeti/iallocators", "usr/lib/ganeti/iallocators"]
+            .iter()
+            .map(|p| self.at(p))
+            .collect()
+    }
+
+    /// Requests that allocator scripts read.
+    pub fn iallocator_dir(&self) -> PathBuf {
+        self.run_dir().join("iallocator")
+    }
+
     /// Where external storage providers are looked for, first match wins.
     pub fn es_search_path(&self) -> Vec<PathBuf> {
         [

@@ -144,6 +144,10 @@ pub trait Planner: Send + Sync + 'static {
     /// What must be asked of nodes before planning.
     fn questions(&self, op: &OpInput, config: &Config) -> Result<Vec<(NodeId, Question)>>;
 
+    /// What must be asked besides, now that the first answers are there: an allocator's script, which is
+    /// shown what nodes said. Asked once; the answers join the others.
+    fn further(&self, input: &mut PlanInput<'_>) -> Result<Vec<(NodeId, Question)>>;
+
     /// Everything it will do, or why it must not.
     fn plan(&self, input: &mut PlanInput<'_>) -> Result<Plan>;
 

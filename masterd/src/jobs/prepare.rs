@@ -13,8 +13,9 @@ use super::{Facts, PlanInput};
 use crate::clock;
 use crate::state::Commit;
 use roost_proto::error::{Error, ErrorType, Result};
-use roost_proto::ids::JobId;
+use roost_proto::ids::{JobId, NodeId};
 use roost_proto::job::JobStatus;
+use roost_proto::node::{Answer, Question};
 use roost_proto::opcodes::OpInput;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -159,18 +160,21 @@ impl Engine {
             let mut questions = planner.questions(input, &config)?;
             // A node that is not held is not asked, so it is not chosen.
             questions.retain(|(node, _)| !held.does_without(&LockName::new(Level::Node, node)));
-            let facts = self.gather(questions).await;
+            let mut facts = self.gather(questions).await;
+            let asked = self.ask_further(entry, input, &mut facts).await;
             // One plan at a time: each must see what the others are about to take.
             let mut active = self.0.active.lock().await;
             let config = self.0.state.config();
             let plans: Vec<_> = active.values().cloned().collect();
-            let planned = planner.plan(&mut PlanInput {
-                op: input,
-                job: entry.id,
-                config: &config,
-                facts: &facts,
-                active: &plans,
-                ids: &mut Ids,
+            let planned = asked.and_then(|()| {
+                planner.plan(&mut PlanInput {
+                    op: input,
+                    job: entry.id,
+                    config: &config,
+                    facts: &facts,
+                    active: &plans,
+                    ids: &mut Ids,
+                })
             });
             if held.is_partial() && planned.as_ref().is_err_and(lacks_resources) {
                 entry.say(op, "* falling back to full lock allocation");
@@ -184,6 +188,39 @@ impl Engine {
         Err(Error::wrong_state(
             "What this operation must lock changed again and again while it waited, please retry",
         ))
+    }
+
+    /// Asks what can only be asked with the first answers. Other plans go on meanwhile: what they take is
+    /// found by the plan, which looks again.
+    async fn ask_further(
+        &self,
+        entry: &Arc<JobEntry>,
+        input: &OpInput,
+        facts: &mut Facts,
+    ) -> Result<()> {
+        let config = self.0.state.config();
+        let plans: Vec<_> = self.0.active.lock().await.values().cloned().collect();
+        let questions = self.0.planner.further(&mut PlanInput {
+            op: input,
+            job: entry.id,
+            config: &config,
+            facts,
+            active: &plans,
+            ids: &mut Ids,
+        })?;
+        if !questions.is_empty() {
+            let names = questions.iter().filter_map(|(_, question)| match question {
+                Question::Iallocator { name, .. } => Some(name.as_str()),
+                _ => None,
+            });
+            let names: Vec<_> = names.collect();
+            entry.update_progress(|p| {
+                p.waits_for = Some(format!("iallocator {}", names.join(", ")));
+            });
+            let answers = self.ask(questions).await;
+            facts.answers.extend(answers);
+        }
+        Ok(())
     }
 
     /// Takes locks. With `opportunistic` those of nodes that are busy are done without, as long as
@@ -212,11 +249,23 @@ impl Engine {
         self.0.locks.acquire(entry.id, priority, wanted, waiting).await
     }
 
+    /// What is known of the nodes.
+    async fn gather(&self, questions: Vec<(NodeId, Question)>) -> Facts {
+        Facts {
+            answers: self.ask(questions).await,
+            seen: self.0.hands.seen(),
+            joined: self.0.hands.joined(),
+            debris: self.debris(),
+            copies: self.0.hands.copies(),
+            members: self.0.hands.members(),
+        }
+    }
+
     /// Asks nodes, in parallel.
-    async fn gather(
+    async fn ask(
         &self,
-        questions: Vec<(roost_proto::ids::NodeId, roost_proto::node::Question)>,
-    ) -> Facts {
+        questions: Vec<(NodeId, Question)>,
+    ) -> Vec<(NodeId, Question, Result<Answer>)> {
         let mut asking = tokio::task::JoinSet::new();
         for (place, (node, question)) in questions.into_iter().enumerate() {
             let hands = self.0.hands.clone();
@@ -227,16 +276,7 @@ impl Engine {
         }
         let mut answers: Vec<_> = asking.join_all().await;
         answers.sort_by_key(|(place, ..)| *place);
-        let answers =
-            answers.into_iter().map(|(_, node, question, answer)| (node, question, answer));
-        Facts {
-            answers: answers.collect(),
-            seen: self.0.hands.seen(),
-            joined: self.0.hands.joined(),
-            debris: self.debris(),
-            copies: self.0.hands.copies(),
-            members: self.0.hands.members(),
-        }
+        answers.into_iter().map(|(_, node, question, answer)| (node, question, answer)).collect()
     }
 }
 

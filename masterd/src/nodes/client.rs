@@ -154,6 +154,8 @@ fn deadline(question: &Question) -> Duration {
     Duration::from_secs(match question {
         Question::Node | Question::Guests => 10,
         Question::Command { .. } => 3600,
+        // A little more than the script has, so that the node says what became of it.
+        Question::Iallocator { .. } => 930,
         Question::PutFile { .. } | Question::Verify { .. } | Question::OsValidate { .. } => 120,
         _ => 60,
     })

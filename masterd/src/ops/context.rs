@@ -164,17 +164,30 @@ impl<'a, 'b> Context<'a, 'b> {
 
     /// MiB that guests about to start on a node will take.
     pub fn promised_memory(&self, node: NodeId) -> u64 {
-        let starting = |task: &Task| match task {
-            Task::Node { node: on, action } if *on == node => match &**action {
-                Action::GuestStart { guest, .. } | Action::MigrateAccept { guest, .. } => {
-                    guest.maxmem()
-                }
-                _ => 0,
-            },
-            _ => 0,
-        };
+        self.starting().filter(|(on, _)| *on == node).map(|(_, memory)| memory).sum()
+    }
+
+    /// The same for all nodes.
+    pub fn promised(&self) -> HashMap<NodeId, u64> {
+        let mut promised = HashMap::new();
+        for (node, memory) in self.starting() {
+            *promised.entry(node).or_default() += memory;
+        }
+        promised
+    }
+
+    /// Guests about to start: where, and with how many MiB.
+    fn starting(&self) -> impl Iterator<Item = (NodeId, u64)> {
         let steps = self.input.active.iter().flat_map(|plan| plan.before.iter().chain(&plan.after));
-        steps.map(|step| starting(&step.task)).sum()
+        steps.filter_map(|step| match &step.task {
+            Task::Node { node, action } => match &**action {
+                Action::GuestStart { guest, .. } | Action::MigrateAccept { guest, .. } => {
+                    Some((*node, guest.maxmem()))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     /// Plans of opcodes under way.

@@ -16,7 +16,8 @@ mod instance;
 mod locking;
 mod node;
 mod os;
-mod placement;
+pub mod placement;
+mod placement_rule;
 mod policy;
 mod tags;
 mod test;
@@ -42,6 +43,13 @@ pub trait Operate {
     /// What must be asked of nodes.
     fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
         let _ = config;
+        Ok(Vec::new())
+    }
+
+    /// What must be asked besides, now that the answers are there: what an allocator's script shall find
+    /// ([`placement`]).
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        let _ = cx;
         Ok(Vec::new())
     }
 
@@ -119,6 +127,9 @@ operations! {
     NodeRemove,
     NodeSetParams,
     OsDiagnose,
+    PlacementRuleAdd,
+    PlacementRuleModify,
+    PlacementRuleRemove,
     RepairNodeStorage,
     TagsDel,
     TagsGet,
@@ -145,6 +156,11 @@ impl Planner for Operations {
 
     fn questions(&self, op: &OpInput, config: &Config) -> Result<Vec<(NodeId, Question)>> {
         operation(&op.op)?.questions(config)
+    }
+
+    fn further(&self, input: &mut PlanInput<'_>) -> Result<Vec<(NodeId, Question)>> {
+        let op = input.op;
+        operation(&op.op)?.further(&mut Context::new(input))
     }
 
     fn plan(&self, input: &mut PlanInput<'_>) -> Result<Plan> {

@@ -169,7 +169,7 @@ impl Site {
     /// A node answers that it has this much free in `xenvg`, and 4 GiB of memory.
     pub fn room(&mut self, node: &str, mib: u64) {
         let volume_groups = [("xenvg".to_owned(), (1 << 20, mib))].into();
-        let report = NodeReport { memory_free: 4096, volume_groups, ..NodeReport::default() };
+        let report = NodeReport { volume_groups, ..machine(4096) };
         self.answer(node, Question::Node, Ok(Answer::Node(Box::new(report))));
     }
 
@@ -181,7 +181,7 @@ impl Site {
 
     /// A node answers that it has this much memory free.
     pub fn free_memory(&mut self, node: &str, mib: u64) {
-        let report = NodeReport { memory_free: mib, ..NodeReport::default() };
+        let report = machine(mib);
         self.answer(node, Question::Node, Ok(Answer::Node(Box::new(report))));
     }
 
@@ -263,6 +263,12 @@ impl Site {
         self.apply(&plan.pivot.changes);
         plan
     }
+}
+
+/// A machine with so much memory free, MiB.
+pub fn machine(memory_free: u64) -> NodeReport {
+    let memory_total = 65_536;
+    NodeReport { memory_total, memory_free, cpu_total: 16, cpu_dom0: 1, ..NodeReport::default() }
 }
 
 /// Answers all questions of an opcode as healthy nodes do: every instance that shall run runs, every

@@ -20,6 +20,8 @@ mod lock;
 mod network;
 mod node;
 mod rows;
+mod rule;
+pub(crate) mod storage;
 #[cfg(test)]
 mod testing;
 
@@ -70,6 +72,7 @@ pub fn answer(
         Resource::Network => network::answer(world, fields, filter),
         Resource::Lock => lock::answer(world, fields, filter),
         Resource::Filter => filter::answer(world, fields, filter),
+        Resource::Rule => rule::answer(world, fields, filter),
         Resource::Export => export::answer(world, fields, filter),
         Resource::Os | Resource::ExtStorage | Resource::NodeVolume | Resource::NodeStorage => {
             Err(Error::wrong_input(format!(

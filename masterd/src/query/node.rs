@@ -3,14 +3,14 @@
 use super::World;
 use super::hosted::{Hosted, names};
 use super::rows::Asked;
+use super::storage::Storage;
 use crate::config::Config;
 use crate::nodes::NodeView;
 use crate::replication::Copies;
-use roost_proto::choices::DiskTemplate;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::NodeReport;
-use roost_proto::objects::{Cluster, Instance, Node, NodeGroup, ParamMap};
+use roost_proto::objects::{Instance, Node, NodeGroup, ParamMap};
 use roost_proto::params::fill;
 use roost_proto::query::fields::NodeField as F;
 use roost_proto::query::{Cell, Filter, QueryResponse, Row};
@@ -35,7 +35,7 @@ pub(super) fn answer(
         config,
         seen: &world.seen,
         copies: world.copies.as_ref(),
-        storage: default_storage(&config.cluster),
+        storage: Storage::usual(&config.cluster),
         group: config.cluster.volume_group_name.as_deref(),
         hosted: OnceCell::new(),
     };
@@ -53,30 +53,6 @@ struct Cx<'a> {
     /// The cluster's volume group.
     group: Option<&'a str>,
     hosted: OnceCell<Hosted<'a>>,
-}
-
-/// Storage whose room nodes report.
-#[derive(Clone, Copy, Debug)]
-enum Storage<'a> {
-    Directory(&'a str),
-    Group(&'a str),
-}
-
-/// The storage of the first enabled disk template that has one.
-fn default_storage(cluster: &Cluster) -> Option<Storage<'_>> {
-    let place = |template: &DiskTemplate| {
-        let directory = match template {
-            DiskTemplate::File => cluster.file_storage_dir.as_str(),
-            DiskTemplate::SharedFile => cluster.shared_file_storage_dir.as_str(),
-            DiskTemplate::Gluster => cluster.gluster_storage_dir.as_str(),
-            template if template.uses_lvm() => {
-                return cluster.volume_group_name.as_deref().map(Storage::Group);
-            }
-            _ => "",
-        };
-        (!directory.is_empty()).then_some(Storage::Directory(directory))
-    };
-    cluster.enabled_disk_templates.iter().find_map(place)
 }
 
 #[derive(Debug)]
@@ -116,13 +92,7 @@ impl<'a> NodeRow<'a> {
     fn space(&self, pick: impl FnOnce((u64, u64)) -> u64) -> Cell {
         match (self.report(), self.cx.storage) {
             (Err(cell), _) => cell,
-            (Ok(report), Some(storage)) => {
-                let room = match storage {
-                    Storage::Directory(dir) => report.storage.get(dir),
-                    Storage::Group(group) => report.volume_groups.get(group),
-                };
-                Cell::or_no_data(room.copied().map(pick))
-            }
+            (Ok(report), Some(storage)) => Cell::or_no_data(storage.room(report).map(pick)),
             // Of other storage, nodes report nothing.
             (Ok(_), None) => Cell::UNAVAILABLE,
         }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::query::testing::{self, cells, cluster, error, up, world};
+use roost_proto::choices::DiskTemplate;
 use roost_proto::query::{Field, Resource};
 use serde_json::json;
 

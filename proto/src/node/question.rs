@@ -53,6 +53,11 @@ pub enum Question {
     IpAddress { ip: IpAddr, netdev: String, probe: bool },
     /// What a name stands for, and whether somebody has that address. Answer: `resolved`.
     Resolve { name: String, ipv6: bool, netdev: String },
+    /// All allocator scripts found. Answer: `names`.
+    IallocatorList,
+    /// Runs an allocator script on a request, as text, with these arguments behind it. Answer:
+    /// `iallocator`.
+    Iallocator { name: String, request: String, args: Vec<String> },
     /// Writes a file as root. Answer: `done`.
     PutFile { path: String, mode: u32, content: Vec<u8> },
 }
@@ -83,6 +88,8 @@ pub enum Answer {
         code: i32,
         output: Vec<u8>,
     },
+    /// What an allocator script printed.
+    Iallocator(String),
 }
 
 /// What a hypervisor runs guests with on a node.

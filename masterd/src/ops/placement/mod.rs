@@ -2,6 +2,8 @@
 //!
 //! A simple rule that never surprises, until a real allocator takes its place.
 
+pub mod cluster;
+
 use super::Context;
 use super::disks::space;
 use crate::config::Config;
