@@ -4,27 +4,33 @@
 //! rounding; its variance is Q/n − (S/n)².
 
 use super::{SPREADS, Score, Spread, Term, amounts, counts, is_disk, ratio, wholes};
-use crate::model::{Node, NodeIdx};
+use crate::model::{Cluster, Instance, Node, NodeIdx};
 use crate::rules::Ruling;
 use crate::state::{Limits, NodeState, Outcome, Placement};
 
 const ROWS: usize = SPREADS.len();
 
-const WEIGHTS: [f64; ROWS] = {
-    let mut weights = [0.0; ROWS];
-    let mut row = 0;
-    while row < ROWS {
-        weights[row] = SPREADS[row].weight();
-        row += 1;
-    }
-    weights
-};
+/// Positions in [`SPREADS`]: first those that always say something of their own, then those that mostly repeat
+/// another: all loads but the disk's are the same where nothing is known of them, and what is only reserved
+/// changes nothing where nothing is.
+const ORDER: [usize; ROWS] = [0, 1, 2, 3, 4, 6, 8, 9, 5, 7, 10, 11, 12];
+/// Which of the first each of the others repeats, by its position in `ORDER`.
+const REPEATED: [usize; ROWS - OWN] = [4, 4, 1, 3, 6];
+/// How many say something of their own.
+const OWN: usize = 8;
+
+/// Values in the order of [`ORDER`].
+type Rows = [f64; ROWS];
+
+fn ordered(values: Spread) -> Rows {
+    ORDER.map(|at| values[at])
+}
 
 /// What one node adds.
 #[derive(Clone, Copy, Debug)]
 struct Share {
     /// Around the centre.
-    spread: Spread,
+    spread: Rows,
     counted: f64,
     online: bool,
     /// Whether the node is looked at at all.
@@ -34,21 +40,39 @@ struct Share {
 /// How a node's amounts become what it adds: times `factor`, plus `offset`.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
-    factor: Spread,
-    offset: Spread,
+    factor: Rows,
+    offset: Rows,
 }
 
 impl Scale {
     fn of(node: &Node, limits: &Limits) -> Scale {
-        let mut scale = Scale { factor: [0.0; ROWS], offset: [0.0; ROWS] };
+        let (mut factor, mut offset) = ([0.0; ROWS], [0.0; ROWS]);
         for (row, (whole, then)) in wholes(node, limits).into_iter().enumerate() {
             match whole {
-                0.0 if is_disk(row) && !node.exclusive_storage => scale.offset[row] = 1.0,
-                _ => scale.factor[row] = ratio(ratio(1.0, whole), then),
+                0.0 if is_disk(row) && !node.exclusive_storage => offset[row] = 1.0,
+                _ => factor[row] = ratio(ratio(1.0, whole), then),
             }
         }
-        scale
+        Scale { factor: ordered(factor), offset: ordered(offset) }
     }
+}
+
+/// Whether nothing is known of the instances' loads but by the disk's, and none is only reserved.
+fn repeats(cluster: &Cluster) -> bool {
+    let alike = |instance: &Instance| {
+        let load = &instance.utilisation;
+        !instance.forthcoming && load.cpu == load.memory && load.cpu == load.net
+    };
+    cluster.own_cpu_load.iter().all(|load| *load == 0.0) && cluster.instances.iter().all(alike)
+}
+
+/// Weights with those of repeated rows where they are repeated from.
+fn gathered(mut weights: Rows) -> Rows {
+    for (at, repeated) in REPEATED.into_iter().enumerate() {
+        weights[repeated] += weights[OWN + at];
+        weights[OWN + at] = 0.0;
+    }
+    weights
 }
 
 /// See the module.
@@ -59,8 +83,11 @@ pub struct Scorer {
     scales: Vec<Scale>,
     /// Of every node of the cluster.
     shares: Vec<Share>,
-    sum: Spread,
-    squares: Spread,
+    sum: Rows,
+    squares: Rows,
+    weights: Rows,
+    /// Whether the rows that mostly repeat others do so: then they are counted with those.
+    repeats: bool,
     online: f64,
     counted: f64,
     conflicts: f64,
@@ -69,6 +96,8 @@ pub struct Scorer {
 impl Scorer {
     /// For the nodes named.
     pub fn new(placement: &Placement, nodes: Vec<NodeIdx>) -> Scorer {
+        let (repeats, weights) = (repeats(placement.cluster()), ORDER.map(|at| SPREADS[at].weight()));
+        let weights = if repeats { gathered(weights) } else { weights };
         let outside = Share { spread: [0.0; ROWS], counted: 0.0, online: false, inside: false };
         let mut scorer = Scorer {
             scales: placement
@@ -82,6 +111,8 @@ impl Scorer {
             nodes,
             sum: [0.0; ROWS],
             squares: [0.0; ROWS],
+            weights,
+            repeats,
             online: 0.0,
             counted: 0.0,
             conflicts: 0.0,
@@ -97,7 +128,7 @@ impl Scorer {
 
     fn share(&self, placement: &Placement, node: NodeIdx, state: &NodeState) -> Share {
         let given = &placement.cluster().nodes[node.at()];
-        let (mut values, scale) = (amounts(given, state), &self.scales[node.at()]);
+        let (mut values, scale) = (ordered(amounts(given, state)), &self.scales[node.at()]);
         for (value, (factor, offset)) in
             values.iter_mut().zip(scale.factor.iter().zip(&scale.offset))
         {
@@ -139,22 +170,34 @@ impl Scorer {
 
     /// The score now.
     pub fn now(&self) -> f64 {
-        self.total(&self.sum, &self.squares, self.counted, self.conflicts)
+        self.total::<ROWS>(&self.sum, &self.squares, self.counted, self.conflicts)
     }
 
     /// The score after a move.
     pub fn after(&self, placement: &Placement, outcome: &Outcome) -> f64 {
+        match self.repeats {
+            true => self.after_rows::<OWN>(placement, outcome),
+            false => self.after_rows::<ROWS>(placement, outcome),
+        }
+    }
+
+    /// Looking at the first `N` rows.
+    #[inline]
+    fn after_rows<const N: usize>(&self, placement: &Placement, outcome: &Outcome) -> f64 {
         let (mut sum, mut squares, mut counted) = (self.sum, self.squares, self.counted);
         for changed in outcome.changed() {
             let old = &self.shares[changed.node.at()];
             if !old.inside {
                 continue;
             }
-            let new = self.share(placement, changed.node, &changed.state);
-            counted += new.counted - old.counted;
-            if new.online {
-                for row in 0..ROWS {
-                    let (is, was) = (new.spread[row], old.spread[row]);
+            let node = &placement.cluster().nodes[changed.node.at()];
+            counted += counts(node, &changed.state).weighted() - old.counted;
+            if old.online {
+                let values = ordered(amounts(node, &changed.state));
+                let scale = &self.scales[changed.node.at()];
+                for row in 0..N {
+                    let is = values[row] * scale.factor[row] + scale.offset[row];
+                    let was = old.spread[row];
                     sum[row] += is - was;
                     squares[row] += is * is - was * was;
                 }
@@ -162,22 +205,29 @@ impl Scorer {
         }
         counted += Ruling::score(outcome.rules);
         let conflicts = self.conflicts + outcome.location_conflicts as f64;
-        self.total(&sum, &squares, counted, conflicts)
+        self.total::<N>(&sum, &squares, counted, conflicts)
     }
 
-    fn total(&self, sum: &Spread, squares: &Spread, counted: f64, conflicts: f64) -> f64 {
+    #[inline]
+    fn total<const N: usize>(
+        &self,
+        sum: &Rows,
+        squares: &Rows,
+        counted: f64,
+        conflicts: f64,
+    ) -> f64 {
         if self.online == 0.0 {
             return 0.0;
         }
         let each = 1.0 / self.online;
         let mut total = counted + Term::LocationExclusion.weight() * conflicts;
-        let mut deviations = [0.0; ROWS];
-        for row in 0..ROWS {
+        let mut deviations = [0.0; N];
+        for row in 0..N {
             let mean = sum[row] * each;
             deviations[row] = (squares[row] * each - mean * mean).max(0.0).sqrt();
         }
-        for row in 0..ROWS {
-            total += WEIGHTS[row] * deviations[row];
+        for row in 0..N {
+            total += self.weights[row] * deviations[row];
         }
         total
     }

@@ -62,6 +62,9 @@ pub struct Walk<'o> {
     cost: f64,
     best: Away,
     changes: usize,
+    weighed: usize,
+    tries: usize,
+    share: u8,
     out: Outcome,
 }
 
@@ -92,6 +95,9 @@ impl<'o> Walk<'o> {
             cost,
             best: Away { seats: vec![], cost },
             changes: 0,
+            weighed: 0,
+            tries: std::env::var("TRIES").map_or(16, |r| r.parse().unwrap_or(1)),
+            share: std::env::var("SHARE").map_or(8, |r| r.parse().unwrap_or(1)),
             out: Outcome::default(),
             menus,
             placement: start.clone(),
@@ -122,17 +128,23 @@ impl<'o> Walk<'o> {
         let (from, to) = course.heat;
         let cooling = (to / from).ln();
         let mut heat = from;
-        for round in 0..course.rounds {
-            if round % 256 == 0 {
-                heat = from * (cooling * round as f64 / course.rounds as f64).exp();
+        self.weighed = 0;
+        while self.weighed < course.rounds {
+            heat = from * (cooling * self.weighed as f64 / course.rounds as f64).exp();
+            for _ in 0..64 {
+                self.step(&mut rng, heat);
+                self.weighed += 1;
             }
-            self.step(&mut rng, heat);
         }
     }
 
     fn step(&mut self, rng: &mut Rng, heat: f64) {
-        let wander = !self.away.is_empty() && rng.u8(..3) == 0;
-        if wander {
+        let full = self.away.len() >= self.most;
+        if full && rng.u8(..self.share) > 0 {
+            self.exchange(rng, heat);
+            return;
+        }
+        if full || (!self.away.is_empty() && rng.u8(..3) == 0) {
             let (instance, kind) = self.away[rng.usize(..self.away.len())];
             // A sixth of those go home.
             let next = if rng.u8(..6) == 0 { None } else { self.any_kind(rng, instance) };
@@ -143,12 +155,7 @@ impl<'o> Walk<'o> {
         }
         let instance = self.movable[rng.usize(..self.movable.len())];
         let Some(kind) = self.any_kind(rng, instance) else { return };
-        match self.place[instance.at()] {
-            None if self.away.len() >= self.most => {
-                self.exchange(rng, heat, instance, kind);
-            }
-            _ => self.propose(rng, heat, instance, Some(kind)),
-        }
+        self.propose(rng, heat, instance, Some(kind));
     }
 
     /// Something that may be done with an instance from its home.
@@ -183,14 +190,27 @@ impl<'o> Walk<'o> {
         }
     }
 
-    /// One that is away goes home, another leaves.
-    fn exchange(&mut self, rng: &mut Rng, heat: f64, instance: InstanceIdx, kind: Kind) {
+    /// One that is away goes home, and the best of some others leaves.
+    fn exchange(&mut self, rng: &mut Rng, heat: f64) {
         let (back, was) = self.away[rng.usize(..self.away.len())];
         let before = self.cost;
         let Some(cost) = self.weigh(back, None) else { return };
         self.take(back, None, cost);
-        if let Some(cost) = self.weigh(instance, Some(kind))
+        let mut best: Option<(f64, InstanceIdx, Kind)> = None;
+        for _ in 0..self.tries {
+            let instance = self.movable[rng.usize(..self.movable.len())];
+            if self.place[instance.at()].is_some() {
+                continue;
+            }
+            let Some(kind) = self.any_kind(rng, instance) else { continue };
+            let Some(cost) = self.weigh(instance, Some(kind)) else { continue };
+            if best.is_none_or(|(least, ..)| cost < least) {
+                best = Some((cost, instance, kind));
+            }
+        }
+        if let Some((cost, instance, kind)) = best
             && Walk::accepts(rng, heat, cost - before)
+            && let Some(cost) = self.weigh(instance, Some(kind))
         {
             self.take(instance, Some(kind), cost);
             self.note();
@@ -229,6 +249,7 @@ impl<'o> Walk<'o> {
     }
 
     fn weigh_with(&mut self, instance: InstanceIdx, kind: Option<Kind>, force: bool) -> Option<f64> {
+        self.weighed += 1;
         let copied = self.copied_with(instance, kind);
         if self.options.max_copy.is_some_and(|most| copied > most && copied > self.copied) {
             return None;
