@@ -18,6 +18,7 @@ pub mod moves;
 pub mod names;
 pub mod power;
 pub mod reboots;
+pub mod repair;
 pub mod rules;
 pub mod redundancy;
 pub mod score;

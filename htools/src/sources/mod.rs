@@ -34,6 +34,9 @@ pub struct Known {
     pub cluster: Cluster,
     /// By node: whether its hypervisor is KVM.
     pub kvm: Vec<bool>,
+    /// By node: whether it is marked as offline, and not only drained or unable to have instances, as the model's
+    /// offline nodes may be, too.
+    pub down: Vec<bool>,
 }
 
 impl Known {

@@ -18,6 +18,7 @@ pub(super) struct Builder {
     groups: HashMap<String, GroupIdx>,
     nodes: HashMap<String, NodeIdx>,
     instances: HashSet<String>,
+    down: Vec<bool>,
 }
 
 impl Builder {
@@ -56,7 +57,9 @@ impl Builder {
             return Err(record.error("name", "it is there twice"));
         }
         let vm_capable = !record.has("vm_capable") || record.truth("vm_capable")?;
-        let live = vm_capable && !record.truth("offline")?;
+        let down = record.truth("offline")?;
+        let live = vm_capable && !down;
+        self.down.push(down);
         let exclusive_storage = record.truth("ndp/exclusive_storage")?;
         let amount = |field| if live { record.amount(field) } else { Ok(0) };
         let real = |field| if live { record.real(field) } else { Ok(0.0) };
@@ -157,6 +160,10 @@ impl Builder {
         let read = |value| policy::read(value).map_err(|why| record.error("ipolicy", why));
         self.cluster.policy = read(record.value("ipolicy")?)?;
         let kvm = record.text("default_hypervisor").is_ok_and(|name| name == "kvm");
-        Ok(Known { kvm: vec![kvm; self.cluster.nodes.len()], cluster: self.cluster })
+        Ok(Known {
+            kvm: vec![kvm; self.cluster.nodes.len()],
+            cluster: self.cluster,
+            down: self.down,
+        })
     }
 }

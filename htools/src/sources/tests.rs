@@ -72,6 +72,8 @@ fn what_the_text_format_has_no_place_for_is_read_too() {
         disks.iter().map(|disk| (disk.size, disk.spindles)).collect::<Vec<_>>(),
         [(1024, Some(1)), (1024, Some(2))]
     );
+    let down = by_query(&documents()).expect("it is right").down;
+    assert_eq!(down, [false, false, false, true, false, false], "drained is not offline");
     assert!(cluster.groups[1].own_policy && !cluster.groups[0].own_policy);
 }
 
