@@ -46,17 +46,6 @@ fn message(cluster: &Cluster, group: &Group, result: &Result) -> String {
     }
 }
 
-fn found(
-    tried: Tried,
-    group: GroupIdx,
-    messages: Vec<String>,
-) -> std::result::Result<Allocation, NoAllocation> {
-    let Tried { failures, successes, best } = tried;
-    let Some((metric, outcome)) = best else { return Err(NoAllocation { failures, messages }) };
-    let (primary, secondary) = (outcome.primary, outcome.secondary);
-    Ok(Allocation { group, primary, secondary, metric, successes, failures, messages, outcome })
-}
-
 /// In the group named, which counts alone.
 pub(super) fn in_group(
     placement: &Placement,
@@ -81,7 +70,7 @@ pub(super) fn in_group(
         result @ Ok(_) => {
             let messages = vec![message(cluster, asked, &result)];
             match result {
-                Ok(tried) => found(tried, group, messages),
+                Ok(tried) => tried.found(group, messages),
                 Err(error) => Err(NoAllocation::because(error)),
             }
         }
@@ -133,7 +122,7 @@ pub(super) fn among(
     }
     let everywhere: Vec<NodeIdx> = (0..cluster.nodes.len()).map(NodeIdx::of).collect();
     let search = Search::new(placement, instance, &everywhere, dedicated, rules);
-    let mut none = NoAllocation::default();
+    let mut none = NoAllocation { tried: true, ..NoAllocation::default() };
     let mut best: Option<(AllocPolicy, GroupIdx, Tried)> = None;
     for group in connected {
         let asked = &cluster.groups[group.at()];
@@ -156,7 +145,7 @@ pub(super) fn among(
     match best {
         Some((_, group, tried)) => {
             messages.insert(0, format!("Selected group: {}", cluster.groups[group.at()].name));
-            found(tried, group, messages)
+            tried.found(group, messages)
         }
         None => Err(NoAllocation { messages, ..none }),
     }

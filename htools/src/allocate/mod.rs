@@ -1,4 +1,4 @@
-//! Where a new instance goes.
+//! Where a new instance goes, and where those go that have to leave their nodes.
 //!
 //! ```text
 //!   Placement + an instance without a place ─► groups that it may go to ─► for each: every node, or pair of nodes
@@ -8,23 +8,29 @@
 //! ```
 //!
 //! The best is the lowest score; of equal ones the later. Where all storage is exclusive, not the score counts
-//! but what could no longer be placed ([`dedicated`]). Trying a candidate costs the same whatever the size of
+//! but what could no longer be placed (`dedicated`). Trying a candidate costs the same whatever the size of
 //! the cluster. Source: Ganeti's reference on htools, allocation.
 
 mod admit;
 mod choose;
 mod dedicated;
+mod evacuate;
 mod failures;
 mod groups;
 mod metric;
 mod pairs;
+mod relocate;
 mod search;
+mod several;
 mod singles;
 mod statistics;
 
 pub use dedicated::is_dedicated;
+pub use evacuate::{Evacuation, Moved, change_group, evacuate};
 pub use failures::Failures;
 pub use metric::Metric;
+pub use relocate::relocate;
+pub use several::{allocate_all, allocate_secondary};
 
 use crate::model::{GroupIdx, InstanceIdx, NodeIdx};
 use crate::redundancy;
@@ -95,12 +101,14 @@ pub struct NoAllocation {
     pub failures: Failures,
     /// For people: what became of each group.
     pub messages: Vec<String>,
+    /// Whether candidates were tried.
+    pub tried: bool,
 }
 
 impl NoAllocation {
     /// Without having tried a candidate.
     pub fn because(message: impl Into<String>) -> NoAllocation {
-        NoAllocation { failures: Failures::default(), messages: vec![message.into()] }
+        NoAllocation { messages: vec![message.into()], ..NoAllocation::default() }
     }
 }
 

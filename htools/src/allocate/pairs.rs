@@ -56,7 +56,7 @@ impl<'s, 'p> Pairs<'s, 'p> {
     pub fn new(
         search: &'s Search<'p>,
         nodes: &'s [NodeIdx],
-        scope: &[NodeIdx],
+        statistics: Statistics,
     ) -> Option<Pairs<'s, 'p>> {
         if !search.sides_are_apart() {
             return None;
@@ -94,7 +94,7 @@ impl<'s, 'p> Pairs<'s, 'p> {
         let mut pairs = Pairs {
             search,
             nodes,
-            statistics: Statistics::of(placement, scope),
+            statistics,
             primaries,
             secondaries,
             special: vec![vec![]; nodes.len()],
@@ -275,8 +275,7 @@ pub(super) struct TriedPairs<'s, 'p> {
 }
 
 impl<'s, 'p> TriedPairs<'s, 'p> {
-    pub fn new(search: &'s Search<'p>, nodes: &'s [NodeIdx], scope: &[NodeIdx]) -> Self {
-        let statistics = Statistics::of(search.placement(), scope);
+    pub fn new(search: &'s Search<'p>, nodes: &'s [NodeIdx], statistics: Statistics) -> Self {
         TriedPairs { search, nodes, statistics }
     }
 }

@@ -3,11 +3,11 @@
 use super::choose::{Chosen, Rows, choose};
 use super::dedicated::{fitting, smallest};
 use super::pairs::{Pairs, TriedPairs};
-use super::singles::Singles;
+use super::singles::{Fixed, Singles};
 use super::statistics::{Change, Statistics};
-use super::{Failures, Metric, Rules};
+use super::{Allocation, Failures, Metric, NoAllocation, Rules};
 use crate::fail::FailMode;
-use crate::model::{Cluster, DiskTemplate, InstanceIdx, NodeIdx};
+use crate::model::{Cluster, DiskTemplate, GroupIdx, InstanceIdx, NodeIdx};
 use crate::redundancy::Redundancy;
 use crate::score::Scorer;
 use crate::state::{Outcome, Placement, Working};
@@ -23,6 +23,16 @@ pub(super) struct Tried {
 impl Tried {
     pub fn metric(&self) -> Option<&Metric> {
         self.best.as_ref().map(|(metric, _)| metric)
+    }
+
+    /// The place that was found, or that there is none.
+    pub fn found(self, group: GroupIdx, messages: Vec<String>) -> Result<Allocation, NoAllocation> {
+        let Tried { failures, successes, best } = self;
+        let Some((metric, outcome)) = best else {
+            return Err(NoAllocation { failures, messages, tried: true });
+        };
+        let (primary, secondary) = (outcome.primary, outcome.secondary);
+        Ok(Allocation { group, primary, secondary, metric, successes, failures, messages, outcome })
     }
 
     /// For people.
@@ -147,6 +157,15 @@ impl<'p> Search<'p> {
         }
     }
 
+    /// This node with every one of the others.
+    pub fn secondary(&self, primary: NodeIdx, others: &[NodeIdx]) -> Tried {
+        self.choose(Fixed { search: self, primary, others, statistics: self.statistics() })
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics::of(self.placement, self.scope)
+    }
+
     /// Every pair of nodes.
     pub fn pair(&self, nodes: &[NodeIdx]) -> Tried {
         if self.dedicated {
@@ -157,9 +176,9 @@ impl<'p> Search<'p> {
             };
             return self.least_lost(nodes.iter().flat_map(others));
         }
-        match Pairs::new(self, nodes, self.scope) {
+        match Pairs::new(self, nodes, self.statistics()) {
             Some(pairs) => self.choose(pairs),
-            None => self.choose(TriedPairs::new(self, nodes, self.scope)),
+            None => self.choose(TriedPairs::new(self, nodes, self.statistics())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Instances whose node is given up with all that they take of it.
+//! Instances that are nowhere any more: taken away, or left behind with all that they take of their node.
 
 use super::Placement;
 use crate::model::{InstanceIdx, NodeIdx};
@@ -9,5 +9,28 @@ impl Placement {
     pub(crate) fn leave_behind(&mut self, instance: InstanceIdx) {
         debug_assert_eq!(self.secondary(instance), None, "its secondary would go on reserving");
         self.primary[instance.at()] = NodeIdx::NONE;
+    }
+
+    /// The instance is nowhere any more, and its nodes have what it took of them.
+    pub(crate) fn take_away(&mut self, instance: InstanceIdx) {
+        let (from, secondary) = (self.primary(instance), self.secondary(instance));
+        if from == NodeIdx::NONE {
+            return;
+        }
+        let gone = self.begin(instance).gone();
+        self.count_tags(instance, from, false);
+        for changed in gone.into_iter().flatten() {
+            self.nodes[changed.node.at()] = changed.state;
+        }
+        let nowhere = (NodeIdx::NONE, None);
+        self.ruling.apply(&self.cluster, instance, (from, secondary), nowhere);
+        (self.primary[instance.at()], self.secondary[instance.at()]) = nowhere;
+        let given = self.instance(instance);
+        if let Some(secondary) = secondary.filter(|_| !given.forthcoming) {
+            let memory = given.secondary_memory();
+            let count = self.nodes.len();
+            self.peers[secondary.at() * count + from.at()] -= memory;
+            self.tops[secondary.at()] = self.top(secondary);
+        }
     }
 }

@@ -83,6 +83,11 @@ impl<'p> Working<'p> {
         working
     }
 
+    /// Its nodes without it: the primary and the secondary.
+    pub(super) fn gone(&self) -> [Option<Changed>; 2] {
+        [self.without_primary, self.without_secondary]
+    }
+
     /// The instance in hand.
     pub fn index(&self) -> InstanceIdx {
         self.index
