@@ -21,6 +21,7 @@ pub mod reboots;
 pub mod repair;
 pub mod rules;
 pub mod redundancy;
+pub mod request;
 pub mod score;
 pub mod sources;
 pub mod state;
