@@ -125,6 +125,15 @@ impl Cx {
         self.client.get_or_try_init(|| Client::connect(&self.paths, &self.environment)).await
     }
 
+    /// The same where masterd listens elsewhere; it has to be asked for first. Empty: at its usual place.
+    pub async fn client_at(&self, socket: &str) -> Outcome<&Client> {
+        if socket.is_empty() {
+            return self.client().await;
+        }
+        let environment = Environment { socket: Some(socket.into()), ..self.environment.clone() };
+        self.client.get_or_try_init(|| Client::connect(&self.paths, &environment)).await
+    }
+
     /// The name of the master, if what was told comes from a copy of its state.
     pub fn copy_of(&self) -> Option<&str> {
         self.client.get().and_then(Client::copy_of)

@@ -53,7 +53,7 @@ pub async fn load(cx: &Cx, request: &Request) -> Outcome<Loaded> {
     }
     let failed = |why: String| Failure::say(format!("Error: failed to load data, aborting: {why}"));
     let mut cluster = sources::load(cx, &request.source).await.map_err(failed)?;
-    sources::use_utilisation(cx, &mut cluster, &request.utilisation).await.map_err(failed)?;
+    sources::use_utilisation(cx, &mut cluster, &request.utilisation).await?;
     let selection = select(&cluster, &request.instances).map_err(failed)?;
     let missing = inconsistencies(&cluster);
     if request.verbosity > 0 && !missing.is_empty() {

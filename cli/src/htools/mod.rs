@@ -16,10 +16,16 @@
 //! preparations, from [`sources::load`].
 
 pub mod getopt;
+pub mod harep;
+pub mod hbal;
+pub mod hcheck;
 pub mod help;
+pub mod hinfo;
+pub mod hscan;
 pub mod load;
 pub mod options;
 pub mod personality;
+pub mod show;
 pub mod sources;
 pub mod values;
 
@@ -29,7 +35,13 @@ use crate::context::{Environment, Io};
 use std::ffi::OsString;
 
 /// All tools, in alphabetical order.
-pub const TOOLS: &[Entry] = &[];
+pub const TOOLS: &[Entry] = &[
+    entry::<harep::Harep>(),
+    entry::<hbal::Hbal>(),
+    entry::<hcheck::Hcheck>(),
+    entry::<hinfo::Hinfo>(),
+    entry::<hscan::Hscan>(),
+];
 
 /// The program that is none of them itself.
 const MULTI_CALL: &str = "htools";

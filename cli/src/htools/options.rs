@@ -3,6 +3,9 @@
 use super::sources::{SourceOptions, UtilisationOptions};
 use super::values::{at_least, choice, list, number};
 use clap::{ArgAction, Args};
+use roost_htools::balance::{self, Algorithm};
+use roost_htools::sources::units::mebibytes;
+use roost_htools::tables::{self, NodeField};
 use std::path::PathBuf;
 
 /// `-v`, `-q`.
@@ -183,6 +186,79 @@ pub struct SoftErrors {
     pub ignore_soft_errors: bool,
 }
 
+/// What a balancer may do, and when it has done enough.
+#[derive(Args, Clone, Debug)]
+pub struct Balancing {
+    #[command(flatten)]
+    pub length: MaxLength,
+    /// Enough is a score this near to the best that reservations allow
+    #[arg(short = 'e', long, value_name = "EPSILON", default_value = "1e-9", allow_hyphen_values = true,
+          value_parser = number::<f64>("min score"))]
+    pub min_score: f64,
+    /// A move has to win so much
+    #[arg(short = 'g', long, value_name = "DELTA", default_value = "0.01", allow_hyphen_values = true,
+          value_parser = number::<f64>("min gain"))]
+    pub min_gain: f64,
+    /// Moves may win little while the score is above this
+    #[arg(long, value_name = "SCORE", default_value = "0.1", allow_hyphen_values = true,
+          value_parser = number::<f64>("min gain limit"))]
+    pub min_gain_limit: f64,
+    /// Copy no disks: only migrations and failovers
+    #[arg(long)]
+    pub no_disk_moves: bool,
+    /// Change no instance's primary node: only new secondaries
+    #[arg(long)]
+    pub no_instance_moves: bool,
+    /// Only move instances away from offline and drained nodes
+    #[arg(short = 'E', long)]
+    pub evac_mode: bool,
+    #[command(flatten)]
+    pub soft: SoftErrors,
+    /// 'greedy': always the move that wins most; 'search': plans that win more together
+    #[arg(long, value_name = "ALGORITHM", default_value = "search", value_parser = algorithm)]
+    pub algorithm: Algorithm,
+    /// Copy no more than so much in all; MiB, or with a unit: 20g
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_copy: Option<i64>,
+    /// What a GiB to be copied is worth, in units of the score: more is for plans that copy less
+    #[arg(long, value_name = "SCORE", default_value = "0",
+          value_parser = at_least("weight of copies", 0.0, "Invalid weight of copies, expected >= 0"))]
+    pub weigh_copy: f64,
+}
+
+fn algorithm(word: &str) -> Result<Algorithm, String> {
+    match word {
+        "greedy" => Ok(Algorithm::Greedy),
+        "search" => Ok(Algorithm::Search),
+        other => Err(format!("Unknown algorithm '{other}', pass one of 'greedy' or 'search'")),
+    }
+}
+
+/// An amount of disk, MiB.
+fn size(text: &str) -> Result<i64, String> {
+    mebibytes(text).map_err(|why| format!("amount to copy: {why}"))
+}
+
+impl Balancing {
+    /// For the balancer.
+    pub fn wanted(&self) -> balance::Options {
+        balance::Options {
+            algorithm: self.algorithm,
+            max_moves: self.length.limit(),
+            max_copy: self.max_copy,
+            weigh_copy: self.weigh_copy,
+            enough: self.min_score,
+            min_gain: self.min_gain,
+            min_gain_limit: self.min_gain_limit,
+            disk_moves: !self.no_disk_moves,
+            instance_moves: !self.no_instance_moves,
+            evacuate: self.evac_mode,
+            restricted_migration: false,
+            ignore_soft_errors: self.soft.ignore_soft_errors,
+        }
+    }
+}
+
 /// `--no-capacity-checks`.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct CapacityChecks {
@@ -276,8 +352,20 @@ impl Utilisation {
 pub struct PrintNodes {
     /// Print the nodes on standard error; FIELDS instead of, or with a '+' besides, the usual ones
     #[arg(short, long, value_name = "FIELDS", num_args = 0..=1, require_equals = true,
-          default_missing_value = "")]
+          default_missing_value = "", value_parser = node_columns)]
     pub print_nodes: Option<String>,
+}
+
+/// Names of columns that are there.
+fn node_columns(names: &str) -> Result<String, String> {
+    tables::columns(names).map(|_| names.to_owned())
+}
+
+impl PrintNodes {
+    /// The columns to print, if any.
+    pub fn columns(&self) -> Option<Vec<NodeField>> {
+        self.print_nodes.as_deref().and_then(|names| tables::columns(names).ok())
+    }
 }
 
 /// `--print-instances`.

@@ -7,8 +7,18 @@
 //!
 //! The formats are the library's; here is the I/O.
 
+mod http;
+pub mod master;
+mod monitoring;
+mod rapi;
+
+#[cfg(test)]
+mod tests;
+
 use crate::context::Cx;
+use crate::failure::{Failure, Outcome};
 use roost_htools::model::{Cluster, Utilisation};
+use roost_htools::sources::{Known, simulate, utilisation};
 use roost_htools::text;
 use std::path::{Path, PathBuf};
 
@@ -47,25 +57,58 @@ pub struct UtilisationOptions {
 }
 
 /// The cluster as the source tells it. Errors: what is wrong, and where.
-pub async fn load(_cx: &Cx, options: &SourceOptions) -> Result<Cluster, String> {
-    let SourceOptions { text, master, luxi, request, simulate, .. } = options;
-    let given =
-        [text.is_some(), master.is_some(), luxi.is_some(), request.is_some(), !simulate.is_empty()];
-    match (given.into_iter().filter(|given| *given).count(), text) {
-        (0, _) => Err("No backend selected! Exiting.".into()),
-        (1, Some(path)) => text_file(path),
-        _ => Err("This source is not there yet".into()),
+pub async fn load(cx: &Cx, options: &SourceOptions) -> Result<Cluster, String> {
+    known(cx, options).await.map(|known| known.with_kvm_memory(options.static_kvm_node_memory))
+}
+
+/// The same with what nodes report of themselves as they report it. Of several sources the first of these counts;
+/// which may be given together is checked elsewhere.
+pub async fn known(cx: &Cx, options: &SourceOptions) -> Result<Known, String> {
+    let bare = |cluster| Known { cluster, kvm: vec![], down: vec![] };
+    if let Some(address) = &options.master {
+        return rapi::load(address).await;
+    }
+    if let Some(socket) = &options.luxi {
+        return master::load(cx.client_at(socket).await.map_err(why)?).await;
+    }
+    if !options.simulate.is_empty() {
+        return simulate::read(&options.simulate).map(bare);
+    }
+    match (&options.text, &options.request) {
+        (Some(path), _) => text_file(path).map(bare),
+        (None, Some(_)) => Err("This source is not there yet".into()),
+        (None, None) => Err("No backend selected! Exiting.".into()),
     }
 }
 
-/// Changes what instances use from what is assumed.
+/// What a failure has to say.
+pub fn why(failure: Failure) -> String {
+    failure.text().unwrap_or_default()
+}
+
+/// Changes what instances use from what is assumed to what is known. Errors: exit code 1 with a word about why.
 pub async fn use_utilisation(
-    _cx: &Cx,
+    cx: &Cx,
     cluster: &mut Cluster,
     options: &UtilisationOptions,
-) -> Result<(), String> {
+) -> Outcome {
+    // A file is read even if it is not wanted, so that a mistake in it is seen.
+    let measured = match &options.file {
+        Some(path) => {
+            let text = read_file(path).map_err(|why| Failure::say(format!("Error: {why}")))?;
+            let wrong =
+                |why| format!("Error: can't parse utilisation data: {}: {why}", path.display());
+            utilisation::read(&text).map_err(|why| Failure::say(wrong(why)))?
+        }
+        None => vec![],
+    };
     if options.ignore {
         cluster.instances.iter_mut().for_each(|instance| instance.utilisation = Utilisation::ZERO);
+        return Ok(());
+    }
+    utilisation::apply(cluster, &measured);
+    if options.mond {
+        monitoring::use_reports(cx, cluster, options).await?;
     }
     Ok(())
 }

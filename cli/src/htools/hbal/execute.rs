@@ -1,0 +1,179 @@
+//! `-X`: jobs for a plan's moves, a set after the other.
+//!
+//! ```text
+//!   set 1: job job job ─ all done ─► set 2: … ─► done
+//!             │ one failed: stop        │ SIGINT: finish this set, then stop
+//!             └─ SIGTERM: stop at once; what was submitted goes on in the master
+//! ```
+
+use super::Hbal;
+use crate::clock;
+use crate::context::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Deferred;
+use crate::job_follow::{self, Show};
+use crate::{note, say};
+use roost_htools::balance::Step;
+use roost_htools::carry;
+use roost_htools::model::Cluster;
+use roost_htools::names::ShortNames;
+use roost_proto::ids::JobId;
+use roost_proto::opcodes::{Common, OpCode, OpInput};
+use serde_json::Value;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Ctrl-C and the wish of whoever ends programs.
+struct Wishes {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Ctrl-C was pressed.
+    stop: bool,
+}
+
+impl Wishes {
+    fn new() -> Outcome<Wishes> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|why| Failure::say(format!("Error: cannot wait for signals: {why}")))
+        };
+        let (interrupt, terminate) =
+            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Wishes { interrupt, terminate, stop: false })
+    }
+
+    /// Waits for something, and hears what is wished meanwhile. Errors: to end at once.
+    async fn heard<T>(&mut self, cx: &Cx, what: impl Future<Output = T>) -> Outcome<T> {
+        let mut what = Box::pin(what);
+        loop {
+            tokio::select! {
+                result = &mut what => return Ok(result),
+                _ = self.interrupt.recv() => {
+                    self.stop = true;
+                    say!(cx, "Cancel request registered, will exit at the end of the current job set...");
+                }
+                _ = self.terminate.recv() => {
+                    say!(cx, "Double cancel request, exiting now...");
+                    return Err(Failure::Exit(2));
+                }
+            }
+        }
+    }
+}
+
+impl Hbal {
+    /// Carries the sets out. Errors: a job failed or was refused; then later sets are not begun.
+    pub(super) async fn execute(
+        &self,
+        cx: &Cx,
+        cluster: &Cluster,
+        names: &ShortNames,
+        sets: Vec<Vec<Step>>,
+    ) -> Outcome {
+        cx.client_at(self.data.luxi.luxi.as_deref().unwrap_or_default()).await?;
+        let _signals_are_ours = Deferred::new();
+        let mut wishes = Wishes::new()?;
+        let count = if self.first_job_group { 1 } else { sets.len() };
+        for (at, set) in sets.iter().take(count).enumerate() {
+            if wishes.stop {
+                let left = count - at;
+                note!(cx, "Exiting early due to user request, {left} jobset(s) remaining.");
+                return Ok(());
+            }
+            self.run_set(cx, cluster, names, set, &mut wishes).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_set(
+        &self,
+        cx: &Cx,
+        cluster: &Cluster,
+        names: &ShortNames,
+        set: &[Step],
+        wishes: &mut Wishes,
+    ) -> Outcome {
+        let name = |step: &Step| names.show(&cluster.instances[step.what.instance.at()].name);
+        let all: Vec<&str> = set.iter().map(name).collect();
+        say!(cx, "Executing jobset for instances {}", all.join(", "));
+        let jobs: Vec<Vec<Value>> = set
+            .iter()
+            .map(|step| {
+                carry::opcodes(cluster, step).into_iter().map(|op| self.input(op)).collect()
+            })
+            .collect();
+        let client = cx.client().await?;
+        let replies = wishes.heard(cx, client.submit(&jobs, false)).await??;
+        let mut accepted: Vec<(JobId, &str)> = vec![];
+        let mut failed = vec![];
+        for (reply, name) in replies.into_iter().zip(all) {
+            match reply {
+                Ok(job) => accepted.push((job, name)),
+                Err(why) => failed.push(format!("the job for {name} was refused: {}", why.message)),
+            }
+        }
+        let numbers: Vec<String> = accepted.iter().map(|(job, _)| job.to_string()).collect();
+        if !numbers.is_empty() {
+            say!(cx, "Got job IDs {}", numbers.join(", "));
+        }
+        let ends =
+            wishes.heard(cx, together(accepted.iter().map(|job| follow(cx, *job)).collect()));
+        failed.extend(ends.await?.into_iter().flatten());
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::say(format!(
+            "Error: Not all jobs completed successfully: {}\nAborting.",
+            failed.join("; ")
+        )))
+    }
+
+    /// An opcode as it is sent.
+    fn input(&self, op: OpCode) -> Value {
+        let why = self.reason.clone().unwrap_or_else(|| "rebalancing".into());
+        let common = Common {
+            priority: self.priority.unwrap_or(0),
+            comment: Some(format!("rebalancing via hbal {}", env!("CARGO_PKG_VERSION"))),
+            reason: vec![("hbal".into(), why, clock::now_nanos())],
+            ..Common::default()
+        };
+        OpInput { common, op }.to_json()
+    }
+}
+
+/// Waits for a job and says how it ended. Result: what went wrong.
+async fn follow(cx: &Cx, (job, name): (JobId, &str)) -> Option<String> {
+    match job_follow::follow(cx, job, Show::Nothing).await {
+        Ok(_) => {
+            // Whoever does not read it any more still wants the jobs.
+            let _ = cx.say(format_args!("Job {job} for {name} is done"));
+            None
+        }
+        Err(failure) => {
+            Some(format!("job {job} for {name}: {}", failure.text().unwrap_or_default()))
+        }
+    }
+}
+
+/// Waits for all at the same time.
+async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut waiting: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut results: Vec<Option<F::Output>> = waiting.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, result) in waiting.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *result = Some(value);
+            }
+        }
+        match results.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    results.into_iter().flatten().collect()
+}

@@ -1,0 +1,317 @@
+//! `hbal`: makes a node group more even, by a plan of moves that can be looked at, saved, run.
+//!
+//! ```text
+//!   load ─► one group ─► score ─► plan ─┬─► steps, score, tables (always)
+//!                                       ├─► -C commands, -S states
+//!                                       └─► -X jobs, a set after the other
+//! ```
+//!
+//! With `--algorithm=greedy` moves and output are the reference's.
+
+mod execute;
+
+use super::load::{Loaded, Request, load};
+use super::options::{
+    Balancing, Data, ExclusionTags, Execute, GroupOption, InstanceChoice, NodeLimits, Offline,
+    PrintCommands, PrintInstances, PrintNodes, Save, Utilisation, Verbosity,
+};
+use super::{Tool, show};
+use crate::context::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::say;
+use clap::Args;
+use roost_htools::balance::{self, Algorithm, Greedy, Plan, Scope, Step};
+use roost_htools::carry;
+use roost_htools::health;
+use roost_htools::model::{Cluster, InstanceIdx, NodeIdx};
+use roost_htools::names::ShortNames;
+use roost_htools::score::Score;
+use roost_htools::state::{Placement, Seat};
+use roost_htools::tables::{decimals, general};
+use std::path::Path;
+
+/// The options.
+#[derive(Args, Clone, Debug)]
+pub struct Hbal {
+    #[command(flatten)]
+    nodes: PrintNodes,
+    #[command(flatten)]
+    instances: PrintInstances,
+    #[command(flatten)]
+    commands: PrintCommands,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    execute: Execute,
+    /// With -X: only the first set of jobs
+    #[arg(long)]
+    first_job_group: bool,
+    /// Why: recorded with the jobs
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Priority of the jobs
+    #[arg(long, value_name = "PRIO", value_parser = priority)]
+    priority: Option<i32>,
+    #[command(flatten)]
+    group: GroupOption,
+    #[command(flatten)]
+    balancing: Balancing,
+    /// Change a secondary only where the instance leaves an offline primary
+    #[arg(long)]
+    restricted_migration: bool,
+    #[command(flatten)]
+    offline: Offline,
+    #[command(flatten)]
+    limits: NodeLimits,
+    #[command(flatten)]
+    choice: InstanceChoice,
+    #[command(flatten)]
+    exclusion: ExclusionTags,
+    #[command(flatten)]
+    utilisation: Utilisation,
+    #[command(flatten)]
+    save: Save,
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+/// Ganeti's numbers of its words.
+fn priority(word: &str) -> Result<i32, String> {
+    match word {
+        "low" => Ok(10),
+        "normal" => Ok(0),
+        "high" => Ok(-10),
+        other => Err(format!("Unknown priority '{other}'")),
+    }
+}
+
+/// What is balanced, and how it is called.
+struct Group {
+    scope: Scope,
+    /// Instances whose primary is in it.
+    instances: Vec<InstanceIdx>,
+    names: ShortNames,
+}
+
+impl Tool for Hbal {
+    const NAME: &'static str = "hbal";
+    const ABOUT: &'static str = "cluster balancer that looks at the current state of the cluster and computes a \
+                                 series of steps designed to bring the cluster into a better state";
+
+    async fn run(self, cx: &Cx) -> Outcome {
+        if self.execute.exec && self.data.luxi.luxi.is_none() {
+            return Err(Failure::say("Error: hbal: Execution of commands possible only on LUXI"));
+        }
+        let verbosity = self.verbosity.level();
+        let Loaded { cluster, options, selection } = load(cx, &self.request()).await?;
+        if verbosity > 1 {
+            show::tags(cx, &cluster)?;
+            show::policy(cx, &cluster)?;
+        }
+        if cluster.instances.is_empty() {
+            return cx.say("Cluster is empty, exiting.");
+        }
+        say!(cx, "Loaded {} nodes, {} instances", cluster.nodes.len(), cluster.instances.len());
+        let names = ShortNames::of(&cluster);
+        if verbosity > 1 {
+            show::stripped(cx, &names)?;
+        }
+        show::save(cx, self.save.save.as_ref(), "original", "before balancing", &cluster)?;
+        let wanted = show::choose_group(cx, &cluster, self.group.group.as_deref())?;
+        let title = cluster.groups[wanted.at()].name.clone();
+        let scope = Scope::of(&cluster, wanted, &selection);
+        let here = |node: NodeIdx| cluster.nodes.get(node.at()).is_some_and(|n| n.group == wanted);
+        let all = (0..cluster.instances.len()).map(InstanceIdx::of);
+        let instances = all.filter(|i| here(cluster.instances[i.at()].primary)).collect();
+        let group = Group { scope, instances, names };
+        let placement = Placement::new(cluster, &options);
+        self.begin(cx, &title, &group, &placement)?;
+        let score = Score::of(&placement, &group.scope.nodes);
+        self.say_score(cx, "Initial score: ", "Initial coefficients: overall ", &score)?;
+        let floor = roost_htools::score::unavoidable(&placement, &group.scope.nodes);
+        if score.total - floor < self.balancing.min_score {
+            return say_balanced(cx, score.total, floor, self.balancing.min_score);
+        }
+        say!(cx, "Trying to minimize the CV...");
+        let plan = self.plan(cx, &group, &placement)?;
+        self.end(cx, &group, &placement, &plan).await
+    }
+}
+
+fn say_balanced(cx: &Cx, score: f64, floor: f64, enough: f64) -> Outcome {
+    say!(cx, "Cluster is already well balanced (initial score {},", general(score));
+    say!(cx, "optimum score due to N+1 reservations {},", general(floor));
+    say!(cx, "minimum score {}).", general(enough));
+    say!(cx, "Nothing to do, exiting");
+    Ok(())
+}
+
+impl Hbal {
+    fn request(&self) -> Request {
+        Request {
+            source: self.data.source(),
+            utilisation: self.utilisation.wanted(),
+            offline: self.offline.clone(),
+            instances: self.choice.clone(),
+            exclusion: self.exclusion.clone(),
+            limits: self.limits,
+            verbosity: self.verbosity.level(),
+        }
+    }
+
+    /// What is known before planning.
+    fn begin(&self, cx: &Cx, title: &str, group: &Group, placement: &Placement) -> Outcome {
+        let nodes = &group.scope.nodes;
+        say!(cx, "Group size {} nodes, {} instances", nodes.len(), group.instances.len());
+        say!(cx, "Selected node group: {title}");
+        let bad = health::bad_nodes(placement, nodes);
+        if self.verbosity.level() > 0 {
+            let touched = health::bad_instances(placement, &bad).len();
+            say!(cx, "Initial check done: {} bad nodes, {touched} bad instances.", bad.len());
+        }
+        if !bad.is_empty() {
+            say!(
+                cx,
+                "Cluster is not N+1 happy, continuing but no guarantee that the cluster will end \
+                 N+1 happy."
+            );
+        }
+        let others: Vec<NodeIdx> =
+            nodes.iter().copied().filter(|node| !bad.contains(node)).collect();
+        let over = health::overcommitted(placement, &others);
+        if !over.is_empty() {
+            say!(cx, "The cluster contains {} policy-violating nodes.", over.len());
+            cx.say(match self.balancing.soft.ignore_soft_errors {
+                true => "Continuing, ignoring soft errors.",
+                false => {
+                    "Continuing, but the set of moves might be too restricted; consider using the \
+                     --ignore-soft-errors option."
+                }
+            })?;
+        }
+        show::instances(cx, self.instances, "Initial", placement, &group.instances);
+        show::nodes(cx, &self.nodes, "Initial cluster", placement, &group.names, nodes);
+        Ok(())
+    }
+
+    fn say_score(&self, cx: &Cx, short: &str, long: &str, score: &Score) -> Outcome {
+        let total = decimals(score.total, 8);
+        if self.verbosity.level() > 2 {
+            say!(cx, "{long}{total}");
+            return show::terms(cx, score);
+        }
+        cx.say(format_args!("{short}{total}"))
+    }
+
+    /// Plans, and prints the steps: the greedy ones as they are found.
+    fn plan(&self, cx: &Cx, group: &Group, placement: &Placement) -> Outcome<Plan> {
+        let mut options = self.balancing.wanted();
+        options.restricted_migration = self.restricted_migration;
+        let lines = StepLines::of(placement.cluster(), group);
+        if options.algorithm == Algorithm::Search {
+            let plan = balance::plan(placement, &group.scope, &options);
+            for (at, step) in plan.steps.iter().enumerate() {
+                cx.say(lines.line(placement.cluster(), at + 1, step))?;
+            }
+            return Ok(plan);
+        }
+        let mut greedy = Greedy::new(placement.clone(), &group.scope, options);
+        let (initial, floor) = (greedy.score(), greedy.floor());
+        let mut steps = vec![];
+        for step in greedy.by_ref() {
+            steps.push(step);
+            cx.say(lines.line(placement.cluster(), steps.len(), &step))?;
+        }
+        Ok(Plan { initial, floor, steps, placement: greedy.into_placement() })
+    }
+
+    /// What came of it, and what is done about it.
+    async fn end(&self, cx: &Cx, group: &Group, placement: &Placement, plan: &Plan) -> Outcome {
+        let (nodes, verbosity) = (&group.scope.nodes, self.verbosity.level());
+        if plan.steps.is_empty() {
+            cx.say("No solution found")?;
+        } else {
+            let (old, new) = (decimals(plan.initial, 8), decimals(plan.score(), 8));
+            let short = format!("Cluster score improved from {old} to ");
+            let score = Score::of(&plan.placement, nodes);
+            self.say_score(cx, &short, "Final coefficients:   overall ", &score)?;
+            debug_assert!(
+                verbosity > 2 || new == decimals(score.total, 8),
+                "the plan's own figure"
+            );
+        }
+        if verbosity > 0 {
+            say!(cx, "Solution length={}", plan.steps.len());
+            if self.balancing.algorithm == Algorithm::Search {
+                show::copied(cx, plan)?;
+            }
+        }
+        let cluster = placement.cluster();
+        let sets = carry::jobsets(&plan.steps);
+        match self.commands.print_commands.as_deref() {
+            None => {}
+            Some("") => {
+                say!(cx, "\nCommands to run to reach the above solution:");
+                cx.io.write_out(&carry::listing(cluster, &group.names, &sets))?;
+            }
+            Some(file) => {
+                show::write_file(Path::new(file), &carry::script(cluster, &group.names, &sets))?;
+                say!(cx, "The commands have been written to file '{file}'");
+            }
+        }
+        if let Some(file) = &self.save.save {
+            let after = plan.placement.to_cluster();
+            show::save(cx, Some(file), "balanced", "after balancing", &after)?;
+        }
+        show::instances(cx, self.instances, "Final", &plan.placement, &group.instances);
+        show::nodes(cx, &self.nodes, "Final cluster", &plan.placement, &group.names, nodes);
+        if verbosity > 3 {
+            let (memory, old) = totals(placement, nodes);
+            let (_, new) = totals(&plan.placement, nodes);
+            say!(cx, "Original: mem={memory} disk={old}");
+            say!(cx, "Final:    mem={memory} disk={new}");
+        }
+        if self.execute.exec && !sets.is_empty() {
+            return self.execute(cx, cluster, &group.names, sets).await;
+        }
+        Ok(())
+    }
+}
+
+/// Memory as nodes reported it, and free disk; MiB of all nodes named.
+fn totals(placement: &Placement, nodes: &[NodeIdx]) -> (i64, i64) {
+    let memory = nodes.iter().map(|node| placement.cluster().nodes[node.at()].free_memory).sum();
+    (memory, nodes.iter().map(|node| placement.node(*node).free_disk).sum())
+}
+
+/// How steps are printed: columns as wide as the group's longest names.
+struct StepLines<'a> {
+    names: &'a ShortNames,
+    instance: usize,
+    seat: usize,
+}
+
+impl StepLines<'_> {
+    fn of<'a>(cluster: &Cluster, group: &'a Group) -> StepLines<'a> {
+        let names = &group.names;
+        let width = |name: &str| names.show(name).chars().count();
+        let instances = group.instances.iter();
+        let instance = instances.map(|i| width(&cluster.instances[i.at()].name)).max().unwrap_or(0);
+        let nodes = group.scope.nodes.iter();
+        let node = nodes.map(|n| width(&cluster.nodes[n.at()].name)).max().unwrap_or(0);
+        StepLines { names, instance, seat: 2 * node + 1 }
+    }
+
+    fn line(&self, cluster: &Cluster, number: usize, step: &Step) -> String {
+        let node = |node: NodeIdx| self.names.show(&cluster.nodes[node.at()].name).to_owned();
+        let seat = |seat: Seat| match seat.secondary {
+            Some(secondary) => format!("{}:{}", node(seat.primary), node(secondary)),
+            None => node(seat.primary),
+        };
+        let name = self.names.show(&cluster.instances[step.what.instance.at()].name);
+        let (wide, width) = (self.seat, self.instance);
+        let (from, to, score) = (seat(step.from), seat(step.to), decimals(step.score, 8));
+        let how = step.what.kind.steps(node);
+        format!("  {number:3}. {name:width$} {from:wide$} => {to:wide$} {score:>12} a={how}")
+    }
+}

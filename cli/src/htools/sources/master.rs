@@ -1,0 +1,26 @@
+//! This cluster, by its running master.
+
+use crate::client::Client;
+use crate::failure::{Failure, Outcome};
+use roost_htools::sources::Known;
+use roost_htools::sources::this_cluster::{
+    Answers, GROUP_FIELDS, INSTANCE_FIELDS, NODE_FIELDS, read,
+};
+use roost_proto::query::Resource;
+
+/// The cluster as the master sees it. Errors: what the master says, or what of its answer is not understood.
+pub async fn load(client: &Client) -> Result<Known, String> {
+    let answers = ask(client).await.map_err(|failure: Failure| {
+        failure.text().unwrap_or_else(|| "the master does not answer".to_owned())
+    })?;
+    read(&answers).map_err(|why| why.to_string())
+}
+
+async fn ask(client: &Client) -> Outcome<Answers> {
+    Ok(Answers {
+        groups: client.query(Resource::Group, GROUP_FIELDS, None).await?,
+        nodes: client.query(Resource::Node, NODE_FIELDS, None).await?,
+        instances: client.query(Resource::Instance, INSTANCE_FIELDS, None).await?,
+        info: client.info().await?,
+    })
+}
