@@ -94,7 +94,7 @@ fn select(cluster: &Cluster, choice: &InstanceChoice) -> Result<Selection, Strin
 }
 
 /// Nodes that report less than what is left by their instances.
-fn inconsistencies(cluster: &Cluster) -> Vec<String> {
+pub fn inconsistencies(cluster: &Cluster) -> Vec<String> {
     let mut memory: HashMap<NodeIdx, i64> = HashMap::new();
     let mut disk: HashMap<NodeIdx, i64> = HashMap::new();
     for instance in &cluster.instances {

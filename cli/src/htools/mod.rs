@@ -16,6 +16,7 @@
 //! preparations, from [`sources::load`].
 
 pub mod getopt;
+pub mod hail;
 pub mod harep;
 pub mod hbal;
 pub mod hcheck;
@@ -36,6 +37,7 @@ use std::ffi::OsString;
 
 /// All tools, in alphabetical order.
 pub const TOOLS: &[Entry] = &[
+    entry::<hail::Hail>(),
     entry::<harep::Harep>(),
     entry::<hbal::Hbal>(),
     entry::<hcheck::Hcheck>(),
