@@ -68,6 +68,27 @@ impl Kind {
         Seat { primary, secondary }
     }
 
+    /// The one move that leads from a seat to another; nothing if it takes two, or none.
+    pub fn between(from: Seat, to: Seat) -> Option<Kind> {
+        let same = from.primary == to.primary;
+        let (Some(was), Some(is)) = (from.secondary, to.secondary) else {
+            let none = from.secondary.is_none() && to.secondary.is_none();
+            return (none && !same).then_some(Kind::FailoverToAny(to.primary));
+        };
+        let kind = match (same, was == is) {
+            (true, true) => return None,
+            (true, false) => Kind::ReplaceSecondary(is),
+            (false, true) => Kind::ReplacePrimary(to.primary),
+            (false, false) => match (to.primary == was, is == from.primary) {
+                (true, true) => Kind::Failover,
+                (true, false) => Kind::FailoverAndReplace(is),
+                (false, true) => Kind::ReplaceAndFailover(to.primary),
+                (false, false) => return None,
+            },
+        };
+        Some(kind)
+    }
+
     /// From where to where a running instance goes meanwhile, if it begins on this seat.
     pub fn way(self, home: Seat) -> impl Iterator<Item = (NodeIdx, NodeIdx)> {
         let primary = home.primary;

@@ -97,7 +97,7 @@ impl Greedy {
 
     /// The best move, if one makes the score less.
     fn best(&self) -> Option<Candidate> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.options.workers();
         let piece = self.movable.len().div_ceil(workers).max(1);
         // One that is small is done before a thread has begun.
         let close: Vec<Candidate> = if self.movable.len() * self.targets.len() < SMALL {

@@ -21,9 +21,19 @@ use crate::state::Placement;
 
 /// Plans moves. For the same input it is the same plan.
 pub fn plan(start: &Placement, scope: &Scope, options: &Options) -> Plan {
+    plan_while(start, scope, options, &|| false)
+}
+
+/// Plans moves, and looks for better plans as long as `go_on` says so: for those who have time.
+pub fn plan_while(
+    start: &Placement,
+    scope: &Scope,
+    options: &Options,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Plan {
     match options.algorithm {
         Algorithm::Greedy => greedy(start, scope, options),
-        Algorithm::Search => search::search(start, scope, options),
+        Algorithm::Search => search::search(start, scope, options, go_on),
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Options {
     pub max_copy: Option<i64>,
     /// What a GiB to be copied is worth, in units of the score: only [`Algorithm::Search`] weighs it.
     pub weigh_copy: f64,
+    /// Processors to use; 0: all there are. The plan is the same.
+    pub threads: usize,
     /// Stop when the score is within this of what cannot be avoided.
     pub enough: f64,
     /// A step has to win so much …
@@ -45,6 +47,7 @@ impl Default for Options {
             max_moves: usize::MAX,
             max_copy: None,
             weigh_copy: 0.0,
+            threads: 0,
             enough: 1e-9,
             min_gain: 0.01,
             min_gain_limit: 0.1,
@@ -53,6 +56,16 @@ impl Default for Options {
             evacuate: false,
             restricted_migration: false,
             ignore_soft_errors: false,
+        }
+    }
+}
+
+impl Options {
+    /// How many threads work.
+    pub(super) fn workers(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A plan: moves, one after the other, and what comes of them.
 
+use super::Options;
 use crate::moves::{Kind, Move};
 use crate::state::{Outcome, Placement, Seat};
 
@@ -54,6 +55,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Makes the end of its steps its placement.
+    pub(super) fn replay(&mut self, start: &Placement, options: &Options) {
+        let (mut placement, mut out) = (start.clone(), Outcome::default());
+        for Step { what, .. } in &self.steps {
+            let working = placement.begin(what.instance);
+            let legal = what.kind.attempt(&working, options.ignore_soft_errors, &mut out);
+            debug_assert_eq!(legal, Ok(()), "it was legal when it was planned");
+            placement.apply(what.instance, &out);
+        }
+        self.placement = placement;
+    }
+
     /// The score after it.
     pub fn score(&self) -> f64 {
         self.steps.last().map_or(self.initial, |step| step.score)

@@ -17,54 +17,224 @@ use super::{Greedy, Options, Plan, Scope, Step, greedy};
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::Kind;
 use crate::score::Scorer;
-use crate::state::Placement;
-use walk::{Away, Course, Walk};
+use crate::state::{Placement, Seat};
+use order::order;
+use walk::{Course, Walk};
 
-/// Plans moves.
-pub fn search(start: &Placement, scope: &Scope, options: &Options) -> Plan {
-    let base = greedy(start, scope, options);
-    if base.steps.is_empty() {
-        return base;
-    }
-    let found = leg(start, scope, options, &base, base.steps.len());
-    if found.score() < base.score() { found } else { base }
-}
+/// The heats that walks begin with: the cool ones mend what is good already, the hot ones leave what is bad.
+const HEATS: [f64; 3] = [0.01, 0.03, 0.3];
+/// The heat at which all end, and at which a plan that could not be put into an order is mended.
+const COOL: f64 = 0.002;
+const LUKEWARM: f64 = 0.01;
+/// So often a plan that could not be put into an order is mended.
+const MENDINGS: usize = 4;
+/// Legs after the first one, which has as many moves as greedy.
+const LEGS: usize = 3;
+/// A move after those has to win this share of the score.
+const WORTH: f64 = 0.002;
 
-fn leg(start: &Placement, scope: &Scope, options: &Options, base: &Plan, most: usize) -> Plan {
-    let scorer = Scorer::new(start, scope.nodes.clone());
-    let online = |node: &NodeIdx| !start.cluster().nodes[node.at()].offline;
-    let targets: Vec<NodeIdx> = scope.nodes.iter().copied().filter(online).collect();
-    let mut best = Away { seats: vec![], cost: f64::INFINITY };
-    let rounds = std::env::var("ROUNDS").map_or(2_000_000, |r| r.parse().unwrap_or(1));
-    for heat in std::env::var("HEAT").unwrap_or("0.02,0.2".into()).split(',') {
-        let heat: f64 = heat.parse().unwrap_or(0.1);
-        let mut walk = Walk::new(start, scorer.clone(), &scope.movable, &targets, most, options);
-        walk.begin_with(&ends(start, &base.steps));
-        let t = std::time::Instant::now();
-        walk.go(Course { seed: 1, rounds, heat: (heat, 0.002) });
-        eprintln!("heat {heat}: {} away {} {:?}", walk.best().cost, walk.best().seats.len(), t.elapsed());
-        if walk.best().cost < best.cost {
-            best = walk.best().clone();
+/// Plans moves. `go_on` is asked after everything was tried once: as long as it says so, more is tried.
+pub fn search(
+    start: &Placement,
+    scope: &Scope,
+    options: &Options,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Plan {
+    let mut plan = greedy(start, scope, options);
+    let most = plan.steps.len();
+    let enough = |plan: &Plan| plan.score() <= plan.floor + options.enough;
+    if most > 0 && !enough(&plan) {
+        let hint = ends(start, &plan.steps);
+        if let Some(steps) = Leg::new(start, scope, options, most).best(&hint, 0, go_on)
+            && last(&steps).is_some_and(|score| score < plan.score())
+        {
+            plan = Plan { steps, ..plan };
+            plan.replay(start, options);
         }
     }
-    let ordered = order::order(start, &scorer, &best.seats, options.ignore_soft_errors);
-    eprintln!("ordered {} left {} {:?}", ordered.steps.len(), ordered.left.len(), ordered.steps.last().map(|s| s.score));
-    let mut steps: Vec<Step> = ordered.steps;
-    let rest = Options { max_moves: most - steps.len(), ..options.clone() };
-    let mut more = Greedy::new(ordered.placement, scope, rest);
-    steps.extend(more.by_ref());
-    eprintln!("polished {} {:?}", steps.len(), steps.last().map(|s| s.score));
-    Plan { initial: base.initial, floor: base.floor, steps, placement: more.into_placement() }
+    // Greedy was stuck, and not only out of moves.
+    for leg in 1..=LEGS {
+        let left = options.max_moves - plan.steps.len();
+        let most = (plan.steps.len() / 2).clamp(8, scope.movable.len().max(8)).min(left);
+        if most == 0 || enough(&plan) || plan.steps.len() < options.max_moves.min(1) {
+            break;
+        }
+        let rest = Options {
+            max_copy: options.max_copy.map(|most| (most - plan.copied()).max(0)),
+            ..options.clone()
+        };
+        let from = plan.placement.clone();
+        let found = Leg::new(&from, scope, &rest, most).best(&[], leg, &|| false);
+        let worth = found.map(|steps| worthwhile(plan.score(), steps, options)).unwrap_or_default();
+        if worth.is_empty() {
+            break;
+        }
+        plan.steps.extend(worth);
+        plan.replay(start, options);
+    }
+    plan
 }
 
-/// Where greedy's steps lead each instance, as one move from its home if that is one.
-fn ends(_start: &Placement, steps: &[Step]) -> Vec<(InstanceIdx, Kind)> {
-    let mut ends: Vec<(InstanceIdx, Kind)> = vec![];
+fn last(steps: &[Step]) -> Option<f64> {
+    steps.last().map(|step| step.score)
+}
+
+/// The beginning of a leg that is worth its moves most; nothing if none is.
+fn worthwhile(score: f64, mut steps: Vec<Step>, options: &Options) -> Vec<Step> {
+    let price = if score <= options.min_gain_limit { options.min_gain } else { WORTH * score };
+    let (mut most, mut length) = (0.0, 0);
+    for (at, step) in steps.iter().enumerate() {
+        let copying = options.weigh_copy * step.copied as f64 / 1024.0;
+        let gain = score - step.score - (price + copying) * (at + 1) as f64;
+        if gain > most {
+            (most, length) = (gain, at + 1);
+        }
+    }
+    steps.truncate(length);
+    steps
+}
+
+/// Where steps lead each instance, as one move from its home if it can be.
+fn ends(start: &Placement, steps: &[Step]) -> Vec<(InstanceIdx, Kind)> {
+    let mut ends: Vec<(InstanceIdx, Seat)> = vec![];
     for step in steps {
         match ends.iter_mut().find(|(instance, _)| *instance == step.what.instance) {
-            Some(end) => end.1 = step.what.kind,
-            None => ends.push((step.what.instance, step.what.kind)),
+            Some(end) => end.1 = step.to,
+            None => ends.push((step.what.instance, step.to)),
         }
     }
-    ends
+    let kind = |(instance, seat): (InstanceIdx, Seat)| {
+        Some((instance, Kind::between(Seat::of(start, instance), seat)?))
+    };
+    ends.into_iter().filter_map(kind).collect()
+}
+
+/// Some moves from one placement to a better one.
+struct Leg<'a> {
+    start: &'a Placement,
+    scope: &'a Scope,
+    options: &'a Options,
+    scorer: Scorer,
+    targets: Vec<NodeIdx>,
+    /// Moves.
+    most: usize,
+}
+
+impl<'a> Leg<'a> {
+    fn new(start: &'a Placement, scope: &'a Scope, options: &'a Options, most: usize) -> Leg<'a> {
+        let online = |node: &NodeIdx| !start.cluster().nodes[node.at()].offline;
+        let scorer = Scorer::new(start, scope.nodes.clone());
+        let targets = scope.nodes.iter().copied().filter(online).collect();
+        Leg { start, scope, options, scorer, targets, most }
+    }
+
+    /// The best steps found, if any were. Walks begin with `hint`.
+    fn best(
+        &self,
+        hint: &[(InstanceIdx, Kind)],
+        leg: usize,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<Step>> {
+        if self.targets.is_empty() {
+            return None;
+        }
+        let size = self.most.saturating_mul(self.scope.movable.len()).saturating_mul(96);
+        let rounds = size.clamp(20_000, 2_500_000 / (leg + 1));
+        let mut best: Option<(f64, Vec<Step>)> = None;
+        for pass in 0_u64.. {
+            let course = |(at, heat): (usize, &f64)| Course {
+                seed: pass * HEATS.len() as u64 + at as u64,
+                rounds,
+                heat: (*heat, COOL),
+            };
+            let courses: Vec<Course> = HEATS.iter().enumerate().map(course).collect();
+            for (cost, steps) in self.together(hint, &courses).into_iter().flatten() {
+                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                    best = Some((cost, steps));
+                }
+            }
+            if !go_on() {
+                break;
+            }
+        }
+        best.map(|(_, steps)| steps)
+    }
+
+    /// Several walks, on all processors.
+    fn together(
+        &self,
+        hint: &[(InstanceIdx, Kind)],
+        courses: &[Course],
+    ) -> Vec<Option<(f64, Vec<Step>)>> {
+        let workers = self.options.workers().min(courses.len());
+        if workers <= 1 {
+            return courses.iter().map(|course| self.walk(hint, *course)).collect();
+        }
+        let mut found: Vec<Option<(f64, Vec<Step>)>> = vec![None; courses.len()];
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            let mut done = vec![];
+            loop {
+                let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Some(course) = courses.get(at) else { return done };
+                done.push((at, self.walk(hint, *course)));
+            }
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            for thread in threads {
+                match thread.join() {
+                    Ok(done) => done.into_iter().for_each(|(at, steps)| found[at] = steps),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        found
+    }
+
+    /// One walk, put into an order, mended until all of it can be.
+    fn walk(&self, hint: &[(InstanceIdx, Kind)], course: Course) -> Option<(f64, Vec<Step>)> {
+        let Leg { start, scope, options, .. } = self;
+        let (movable, targets) = (&scope.movable, &self.targets);
+        let mut walk =
+            Walk::new(start, self.scorer.clone(), movable, targets, self.most, options);
+        walk.begin_with(hint);
+        walk.go(course);
+        let mut best: Option<(f64, Vec<Step>)> = None;
+        for _ in 0..=MENDINGS {
+            let away = walk.best().seats.clone();
+            let ordered = order(start, &self.scorer, &away, options.ignore_soft_errors);
+            let stuck = ordered.left;
+            let (steps, _) = self.polish(ordered.steps, ordered.placement);
+            let copied: i64 = steps.iter().map(|step| step.copied).sum();
+            let cost = last(&steps)? + options.weigh_copy * copied as f64 / 1024.0;
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, steps.clone()));
+            }
+            if stuck.is_empty() {
+                break;
+            }
+            walk.bar(&stuck);
+            walk.begin_with(&ends(start, &steps));
+            walk.go(Course {
+                rounds: course.rounds / 8,
+                heat: (LUKEWARM, COOL),
+                ..course
+            });
+        }
+        best
+    }
+
+    /// Goes on as greedy does, with the moves that are left.
+    fn polish(&self, mut steps: Vec<Step>, placement: Placement) -> (Vec<Step>, Placement) {
+        let copied: i64 = steps.iter().map(|step| step.copied).sum();
+        let rest = Options {
+            max_moves: self.most - steps.len(),
+            max_copy: self.options.max_copy.map(|most| (most - copied).max(0)),
+            ..self.options.clone()
+        };
+        let mut greedy = Greedy::new(placement, self.scope, rest);
+        steps.extend(greedy.by_ref());
+        (steps, greedy.into_placement())
+    }
 }

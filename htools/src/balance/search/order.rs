@@ -5,6 +5,7 @@ use crate::model::InstanceIdx;
 use crate::moves::{Kind, Move};
 use crate::score::Scorer;
 use crate::state::{Outcome, Placement};
+use fastrand::Rng;
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -15,12 +16,40 @@ pub struct Ordered {
     pub left: Vec<(InstanceIdx, Kind)>,
 }
 
-/// Makes the moves, always the one next that makes the score least of those that can be made.
+/// So often it is tried with other orders when moves are left.
+const TRIES: usize = 8;
+
+/// Makes the moves, the next one always the one that makes the score least of those that can be made; if that
+/// leaves some, also in other orders, drawn at random.
 pub fn order(
     start: &Placement,
     scorer: &Scorer,
     moves: &[(InstanceIdx, Kind)],
     force: bool,
+) -> Ordered {
+    let mut rng = Rng::with_seed(moves.len() as u64);
+    let mut best = attempt(start, scorer, moves, force, || 0.0);
+    for noise in [0.1, 2.0] {
+        for _ in 0..TRIES {
+            if best.left.is_empty() {
+                return best;
+            }
+            let other = attempt(start, scorer, moves, force, || noise * rng.f64());
+            if other.left.len() < best.left.len() {
+                best = other;
+            }
+        }
+    }
+    best
+}
+
+/// One order; `noise` is added to each score.
+fn attempt(
+    start: &Placement,
+    scorer: &Scorer,
+    moves: &[(InstanceIdx, Kind)],
+    force: bool,
+    mut noise: impl FnMut() -> f64,
 ) -> Ordered {
     let (mut placement, mut scorer) = (start.clone(), scorer.clone());
     let mut left: Vec<(InstanceIdx, Kind)> = moves.to_vec();
@@ -32,7 +61,7 @@ pub fn order(
             if kind.attempt(&placement.begin(*instance), force, &mut out).is_err() {
                 continue;
             }
-            let score = scorer.after(&placement, &out);
+            let score = scorer.after(&placement, &out) + noise();
             if best.as_ref().is_none_or(|(least, ..)| score < *least) {
                 best = Some((score, at, out));
             }

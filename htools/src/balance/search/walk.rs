@@ -19,17 +19,21 @@ use crate::moves::Kind;
 use crate::score::Scorer;
 use crate::state::{Outcome, Placement, Seat};
 use fastrand::Rng;
+use std::collections::HashSet;
 
 /// A gain smaller than this is rounding.
 const NOTHING: f64 = 1e-9;
 /// After so many changes the sums are computed anew: rounding adds up.
 const FRESH: usize = 4096;
 
+/// Of so many that could leave instead of one that goes home, the best is looked at.
+const TRIES: usize = 3;
+
 /// How a walk goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Course {
     pub seed: u64,
-    /// Proposals.
+    /// Placements weighed.
     pub rounds: usize,
     /// Heat at the beginning and at the end, in units of the score.
     pub heat: (f64, f64),
@@ -63,8 +67,8 @@ pub struct Walk<'o> {
     best: Away,
     changes: usize,
     weighed: usize,
-    tries: usize,
-    share: u8,
+    /// Moves that could not be made in any order.
+    barred: HashSet<(InstanceIdx, Kind)>,
     out: Outcome,
 }
 
@@ -96,16 +100,22 @@ impl<'o> Walk<'o> {
             best: Away { seats: vec![], cost },
             changes: 0,
             weighed: 0,
-            tries: std::env::var("TRIES").map_or(16, |r| r.parse().unwrap_or(1)),
-            share: std::env::var("SHARE").map_or(8, |r| r.parse().unwrap_or(1)),
+            barred: HashSet::new(),
             out: Outcome::default(),
             menus,
             placement: start.clone(),
         }
     }
 
-    /// Begins with these away. Those that do not fit stay at home.
+    /// Begins with these away, and no others. Those that do not fit stay at home.
     pub fn begin_with(&mut self, seats: &[(InstanceIdx, Kind)]) {
+        while let Some((instance, _)) = self.away.last().copied() {
+            match self.weigh_with(instance, None, true) {
+                Some(cost) => self.take(instance, None, cost),
+                None => break,
+            }
+        }
+        self.best = Away { seats: vec![], cost: f64::INFINITY };
         for (instance, kind) in seats.iter().take(self.most) {
             if let Some(cost) = self.weigh(*instance, Some(*kind)) {
                 self.take(*instance, Some(*kind), cost);
@@ -114,7 +124,12 @@ impl<'o> Walk<'o> {
         self.remember();
     }
 
-    /// The best placement found so far.
+    /// These are not done any more.
+    pub fn bar(&mut self, moves: &[(InstanceIdx, Kind)]) {
+        self.barred.extend(moves);
+    }
+
+    /// The best placement since it began.
     pub fn best(&self) -> &Away {
         &self.best
     }
@@ -127,10 +142,9 @@ impl<'o> Walk<'o> {
         let mut rng = Rng::with_seed(course.seed);
         let (from, to) = course.heat;
         let cooling = (to / from).ln();
-        let mut heat = from;
         self.weighed = 0;
         while self.weighed < course.rounds {
-            heat = from * (cooling * self.weighed as f64 / course.rounds as f64).exp();
+            let heat = from * (cooling * self.weighed as f64 / course.rounds as f64).exp();
             for _ in 0..64 {
                 self.step(&mut rng, heat);
                 self.weighed += 1;
@@ -140,7 +154,7 @@ impl<'o> Walk<'o> {
 
     fn step(&mut self, rng: &mut Rng, heat: f64) {
         let full = self.away.len() >= self.most;
-        if full && rng.u8(..self.share) > 0 {
+        if full && rng.u8(..3) > 0 {
             self.exchange(rng, heat);
             return;
         }
@@ -175,7 +189,9 @@ impl<'o> Walk<'o> {
             kinds[count] = kind;
             count += 1;
         }
-        (count > 0).then(|| kinds[rng.usize(..count)])
+        let kind = (count > 0).then(|| kinds[rng.usize(..count)])?;
+        let barred = !self.barred.is_empty() && self.barred.contains(&(instance, kind));
+        (!barred).then_some(kind)
     }
 
     fn accepts(rng: &mut Rng, heat: f64, worse: f64) -> bool {
@@ -197,7 +213,7 @@ impl<'o> Walk<'o> {
         let Some(cost) = self.weigh(back, None) else { return };
         self.take(back, None, cost);
         let mut best: Option<(f64, InstanceIdx, Kind)> = None;
-        for _ in 0..self.tries {
+        for _ in 0..TRIES {
             let instance = self.movable[rng.usize(..self.movable.len())];
             if self.place[instance.at()].is_some() {
                 continue;
