@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod nodes;
 pub mod ops;
 pub mod pki;
+pub mod placement_rules;
 pub mod publish;
 pub mod query;
 pub mod replication;

@@ -121,6 +121,15 @@ fn op(id: &str, fields: Value) -> Value {
     all
 }
 
+/// Instances named so have to be apart.
+fn rule(name: &str, fields: Value) -> Value {
+    let mut all = op("PLACEMENT_RULE_ADD", fields);
+    all["rule_name"] = name.into();
+    all["kind"] = "apart".into();
+    all["instances"] = r#"name =* "web*""#.into();
+    all
+}
+
 /// Writes web to node2.
 fn export(fields: Value) -> Value {
     let mut all =
@@ -587,5 +596,10 @@ scenarios! {
         json!({"output_fields": ["node", "name"], "storage_type": "file"}));
     ext_storage_diagnose: vec![] => op("EXT_STORAGE_DIAGNOSE",
         json!({"output_fields": ["name", "nodegroup_status"]}));
+    rule_add: up("diskless") => rule("a", json!({"strength": 2.5}));
+    rule_modify: vec![Do(rule("a", json!({}))), Do(rule("b", json!({"enabled": false})))] =>
+        op("PLACEMENT_RULE_MODIFY", json!({"rule_name": "b", "new_name": "c", "enabled": true}));
+    rule_remove: vec![Do(rule("a", json!({})))] =>
+        op("PLACEMENT_RULE_REMOVE", json!({"rule_name": "a"}));
     os_diagnose: vec![] => op("OS_DIAGNOSE", json!({"output_fields": ["name"]}));
 }

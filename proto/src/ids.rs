@@ -59,6 +59,8 @@ uuid_kinds! {
     NetworkId,
     /// A job filter rule.
     FilterId,
+    /// A placement rule.
+    RuleId,
 }
 
 /// A job's number: 1 for the first job of a cluster, then ever larger, never used twice.

@@ -12,6 +12,7 @@ pub mod job;
 pub mod list;
 pub mod node;
 pub mod os;
+pub mod rule;
 pub mod storage;
 pub mod tags;
 
@@ -79,6 +80,12 @@ pub static TOOLS: &[Tool] = &[
         program: "gnt-os",
         about: "operating system definitions",
         verbs: os::VERBS,
+    },
+    Tool {
+        family: "rule",
+        program: "gnt-rule",
+        about: "placement rules: instances together, apart, on some nodes",
+        verbs: rule::VERBS,
     },
     Tool {
         family: "storage",

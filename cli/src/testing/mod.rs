@@ -7,6 +7,7 @@ mod help;
 mod jobs;
 mod lists;
 mod parse;
+mod rules;
 mod storage;
 
 pub use fake_master::FakeMaster;

@@ -2,8 +2,10 @@
 
 use super::{Config, Map};
 use crate::store::{Key, Space};
-use roost_proto::ids::{DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId};
-use roost_proto::objects::{Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup};
+use roost_proto::ids::{DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, RuleId};
+use roost_proto::objects::{
+    Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup, PlacementRule,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ pub enum Object {
     Disk(Box<Disk>),
     Network(Network),
     Filter(FilterRule),
+    Rule(Box<PlacementRule>),
 }
 
 /// Names an object that may go away.
@@ -30,6 +33,7 @@ pub enum ObjectKey {
     Disk(DiskId),
     Network(NetworkId),
     Filter(FilterId),
+    Rule(RuleId),
 }
 
 /// One change. A list of them happens together or not at all.
@@ -73,6 +77,7 @@ impl Object {
             Object::Disk(o) => Key::new(Space::Disk, o.uuid),
             Object::Network(o) => Key::new(Space::Network, o.uuid),
             Object::Filter(o) => Key::new(Space::Filter, o.uuid),
+            Object::Rule(o) => Key::new(Space::Rule, o.uuid),
         }
     }
 
@@ -85,6 +90,7 @@ impl Object {
             Object::Disk(o) => format!("disk {}", o.uuid),
             Object::Network(o) => format!("network {}", o.name),
             Object::Filter(o) => format!("filter {}", o.uuid),
+            Object::Rule(o) => format!("placement rule {}", o.spec.name),
         }
     }
 
@@ -98,6 +104,7 @@ impl Object {
             Object::Disk(o) => serde_json::to_string(o),
             Object::Network(o) => serde_json::to_string(o),
             Object::Filter(o) => serde_json::to_string(o),
+            Object::Rule(o) => serde_json::to_string(o),
         };
         text.expect("configuration objects have string keys and finite numbers")
     }
@@ -117,6 +124,7 @@ impl Object {
             Object::Instance(o) => set!(o),
             Object::Disk(o) => set!(o),
             Object::Network(o) => set!(o),
+            Object::Rule(o) => set!(o),
             Object::Filter(_) => {}
         }
     }
@@ -130,6 +138,7 @@ impl Object {
             Object::Instance(o) => (o.serial_no, o.ctime),
             Object::Disk(o) => (o.serial_no, o.ctime),
             Object::Network(o) => (o.serial_no, o.ctime),
+            Object::Rule(o) => (o.serial_no, o.ctime),
             Object::Filter(_) => (0, 0.0),
         }
     }
@@ -144,6 +153,7 @@ impl ObjectKey {
             ObjectKey::Disk(id) => Key::new(Space::Disk, id),
             ObjectKey::Network(id) => Key::new(Space::Network, id),
             ObjectKey::Filter(id) => Key::new(Space::Filter, id),
+            ObjectKey::Rule(id) => Key::new(Space::Rule, id),
         }
     }
 }
@@ -209,6 +219,7 @@ impl Config {
             Object::Disk(o) => self.object(ObjectKey::Disk(o.uuid)),
             Object::Network(o) => self.object(ObjectKey::Network(o.uuid)),
             Object::Filter(o) => self.object(ObjectKey::Filter(o.uuid)),
+            Object::Rule(o) => self.object(ObjectKey::Rule(o.uuid)),
         }
     }
 
@@ -225,6 +236,7 @@ impl Config {
             ObjectKey::Disk(id) => copy(&self.disks, &id).map(|o| Object::Disk(Box::new(o))),
             ObjectKey::Network(id) => copy(&self.networks, &id).map(Object::Network),
             ObjectKey::Filter(id) => copy(&self.filters, &id).map(Object::Filter),
+            ObjectKey::Rule(id) => copy(&self.rules, &id).map(|o| Object::Rule(Box::new(o))),
         }
     }
 
@@ -239,7 +251,7 @@ impl Config {
             Object::Network(o) => {
                 self.index.network_by_name.remove_mut(o.name.as_str());
             }
-            Object::Cluster(_) | Object::Disk(_) | Object::Filter(_) => {}
+            Object::Cluster(_) | Object::Disk(_) | Object::Filter(_) | Object::Rule(_) => {}
         }
     }
 
@@ -251,6 +263,7 @@ impl Config {
             ObjectKey::Disk(id) => self.disks.remove_mut(&id),
             ObjectKey::Network(id) => self.networks.remove_mut(&id),
             ObjectKey::Filter(id) => self.filters.remove_mut(&id),
+            ObjectKey::Rule(id) => self.rules.remove_mut(&id),
         };
     }
 
@@ -293,6 +306,16 @@ impl Config {
                 self.networks.insert_mut(o.uuid, Arc::new(o));
             }
             Object::Filter(o) => self.filters.insert_mut(o.uuid, Arc::new(o)),
+            Object::Rule(o) => {
+                let same = |other: &Arc<PlacementRule>| {
+                    other.uuid != o.uuid && other.spec.name == o.spec.name
+                };
+                // There are few: they have no index.
+                if self.rules.values().any(same) {
+                    return Err(Rejected::NameTaken(o.spec.name));
+                }
+                self.rules.insert_mut(o.uuid, Arc::new(*o));
+            }
         }
         Ok(())
     }

@@ -15,8 +15,12 @@ pub use index::Indexes;
 pub use ssconf::{RELEASE, candidate_certs};
 
 use crate::store::{Contents, Key, Space};
-use roost_proto::ids::{DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, Serial};
-use roost_proto::objects::{Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup};
+use roost_proto::ids::{
+    DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, RuleId, Serial,
+};
+use roost_proto::objects::{
+    Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup, PlacementRule,
+};
 use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
 
@@ -36,6 +40,7 @@ pub struct Config {
     pub disks: Map<DiskId, Disk>,
     pub networks: Map<NetworkId, Network>,
     pub filters: Map<FilterId, FilterRule>,
+    pub rules: Map<RuleId, PlacementRule>,
     /// Derived from the above.
     pub index: Indexes,
 }
@@ -64,6 +69,7 @@ impl Config {
             disks: Map::new_sync(),
             networks: Map::new_sync(),
             filters: Map::new_sync(),
+            rules: Map::new_sync(),
             index: Indexes::default(),
         }
     }
@@ -88,6 +94,7 @@ impl Config {
             Space::Disk,
             Space::Instance,
             Space::Filter,
+            Space::Rule,
         ] {
             for (key, body) in contents.documents.iter().filter(|(key, _)| key.space == space) {
                 config.insert(replay::parse(key, body)?)?;

@@ -54,6 +54,7 @@ pub(super) fn parse(key: &Key, body: &str) -> Result<Object, LoadError> {
         Space::Disk => Object::Disk(read(key, body)?),
         Space::Instance => Object::Instance(Box::new(read(key, body)?)),
         Space::Filter => Object::Filter(read(key, body)?),
+        Space::Rule => Object::Rule(Box::new(read(key, body)?)),
         _ => return Err(foreign(key)),
     })
 }
@@ -75,6 +76,7 @@ fn object_key(key: &Key) -> Result<ObjectKey, LoadError> {
         Space::Disk => id!(Disk),
         Space::Network => id!(Network),
         Space::Filter => id!(Filter),
+        Space::Rule => id!(Rule),
         _ => return Err(foreign(key)),
     })
 }

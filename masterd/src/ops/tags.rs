@@ -147,7 +147,9 @@ fn tags_of(object: &mut Object) -> &mut Vec<String> {
         Object::Group(o) => &mut o.tags,
         Object::Instance(o) => &mut o.tags,
         Object::Network(o) => &mut o.tags,
-        Object::Disk(_) | Object::Filter(_) => unreachable!("`find` finds only what has tags"),
+        Object::Disk(_) | Object::Filter(_) | Object::Rule(_) => {
+            unreachable!("`find` finds only what has tags")
+        }
     }
 }
 

@@ -86,7 +86,8 @@ pub fn space_of(key: &Key) -> Option<Space> {
         store::Space::Disk => Space::Disk,
         store::Space::Network => Space::Network,
         store::Space::Filter => Space::Filter,
-        store::Space::Job
+        store::Space::Rule
+        | store::Space::Job
         | store::Space::Journal
         | store::Space::Debris
         | store::Space::Archive

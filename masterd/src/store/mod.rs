@@ -33,6 +33,7 @@ pub enum Space {
     Disk,
     Network,
     Filter,
+    Rule,
     /// Jobs that are not archived.
     Job,
     /// Plans of unfinished opcodes, and how far they are.
@@ -47,7 +48,7 @@ pub enum Space {
 
 impl Space {
     /// All of them.
-    pub const ALL: [Space; 12] = [
+    pub const ALL: [Space; 13] = [
         Space::Cluster,
         Space::Node,
         Space::NodeGroup,
@@ -55,6 +56,7 @@ impl Space {
         Space::Disk,
         Space::Network,
         Space::Filter,
+        Space::Rule,
         Space::Job,
         Space::Journal,
         Space::Debris,
@@ -72,6 +74,7 @@ impl Space {
             Space::Disk => "disk",
             Space::Network => "network",
             Space::Filter => "filter",
+            Space::Rule => "rule",
             Space::Job => "job",
             Space::Journal => "journal",
             Space::Debris => "debris",
@@ -96,6 +99,7 @@ impl Space {
                 | Space::Disk
                 | Space::Network
                 | Space::Filter
+                | Space::Rule
         )
     }
 }

@@ -15,6 +15,7 @@ mod instance;
 mod network;
 mod nic;
 mod node;
+mod placement_rule;
 
 pub use cluster::{Cluster, CollectorConfig};
 pub use config_data::{CONFIG_VERSION, ConfigData};
@@ -26,6 +27,7 @@ pub use instance::Instance;
 pub use network::Network;
 pub use nic::Nic;
 pub use node::{Node, NodeRole};
+pub use placement_rule::PlacementRule;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -33,6 +33,7 @@ pub trait Operation: Sized {
 
 /// Fields whose text may be empty: there, empty means "unset" or "clear".
 const MAY_BE_EMPTY: &[&str] = &[
+    "comment",
     "compress",
     "default_iallocator",
     "drbd_helper",

@@ -12,6 +12,7 @@ mod group;
 mod instance;
 mod network;
 mod node;
+mod placement_rule;
 mod query;
 mod secret;
 mod spec;
@@ -27,6 +28,7 @@ pub use group::*;
 pub use instance::*;
 pub use network::*;
 pub use node::*;
+pub use placement_rule::*;
 pub use query::*;
 pub use secret::{PrivateParams, REDACTED, SecretParams, View, shown};
 pub use spec::{DeviceChange, DeviceRef, DiskSpec, ExportTarget, NicSpec, RecreateDisk};
@@ -124,6 +126,7 @@ all_opcodes! {
     TagsGet, TagsSearch, TagsSet, TagsDel,
     TestDelay, TestAllocator, TestJqueue, TestOsParams, TestDummy,
     NetworkAdd, NetworkRemove, NetworkRename, NetworkSetParams, NetworkConnect, NetworkDisconnect,
+    PlacementRuleAdd, PlacementRuleModify, PlacementRuleRemove,
 }
 
 impl OpCode {

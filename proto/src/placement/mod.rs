@@ -142,6 +142,25 @@ impl std::str::FromStr for Strength {
     }
 }
 
+impl Serialize for Strength {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Strength::Hard => s.serialize_str("hard"),
+            Strength::Soft(weight) => s.serialize_f64(*weight),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Strength {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Strength, D::Error> {
+        let word = match serde_json::Value::deserialize(d)? {
+            serde_json::Value::String(word) => word,
+            other => other.to_string(),
+        };
+        word.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// What a rule says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleSpec {
@@ -202,6 +221,21 @@ impl RuleSpec {
             (RuleKind::Prefer, None) => Strength::Soft(1.0),
             (_, None) => Strength::Hard,
         }
+    }
+
+    /// Gives it another strength. Errors: a rule of kind `prefer` cannot be hard.
+    pub fn set_strength(&mut self, strength: Strength) -> Result<()> {
+        self.weight = match strength {
+            Strength::Hard if self.kind == RuleKind::Prefer => {
+                return Err(Error::wrong_input(format!(
+                    "Placement rule '{}': strength: a rule of kind prefer is a wish; only-on can be hard",
+                    self.name
+                )));
+            }
+            Strength::Hard => None,
+            Strength::Soft(weight) => Some(weight),
+        };
+        Ok(())
     }
 
     /// Whether what it says makes sense by itself. Errors: `wrong_input`, naming rule and part.
@@ -360,6 +394,8 @@ mod tests {
     fn words_are_read() {
         assert_eq!("hard".parse(), Ok(Strength::Hard));
         assert_eq!("2.5".parse(), Ok(Strength::Soft(2.5)));
+        assert_eq!(serde_json::from_str::<Strength>("2.5").unwrap(), Strength::Soft(2.5));
+        assert_eq!(serde_json::to_string(&Strength::Hard).unwrap(), "\"hard\"");
         assert!("-1".parse::<Strength>().is_err() && "".parse::<Strength>().is_err());
         assert_eq!("rack:".parse(), Ok(Domain::Tag("rack".into())));
         assert_eq!("group".parse(), Ok(Domain::Group));

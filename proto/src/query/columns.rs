@@ -17,6 +17,7 @@ pub fn default_columns(resource: Resource) -> &'static [&'static str] {
         Resource::Filter => {
             &["uuid", "watermark", "priority", "predicates", "action", "reason_trail"]
         }
+        Resource::Rule => &["name", "kind", "domain", "strength", "status", "violators"],
         Resource::Export => &["node", "export"],
         Resource::NodeVolume => &["node", "phys", "vg", "name", "size", "instance"],
         Resource::NodeStorage => &["node", "type", "name", "size", "used", "free", "allocatable"],
@@ -71,6 +72,8 @@ pub fn style_of(resource: Resource, field: &str) -> CellStyle {
         | (Resource::Group, "tags" | "node_list" | "pinst_list")
         | (Resource::Network, "tags" | "inst_list")
         | (Resource::Job, "summary") => CellStyle::CommaList,
+        (Resource::Rule, "members") => CellStyle::CommaList,
+        (Resource::Rule, "violators" | "problems") => CellStyle::ListOrDash,
         (Resource::Group, "ndparams" | "custom_ndparams") => CellStyle::KeyValues,
         (Resource::Job, "opstart" | "opexec" | "opend") => CellStyle::JobTimes,
         (Resource::Network, "group_list") => CellStyle::NetworkGroups,

@@ -21,6 +21,8 @@ pub enum Resource {
     Lock,
     /// Job filter rules.
     Filter,
+    /// Placement rules.
+    Rule,
     /// Instance exports lying on nodes.
     Export,
     /// Guest operating system definitions, through `OP_OS_DIAGNOSE`.
@@ -35,7 +37,7 @@ pub enum Resource {
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Resource; 13] = [
+    pub const ALL: [Resource; 14] = [
         Resource::Cluster,
         Resource::Instance,
         Resource::Node,
@@ -44,6 +46,7 @@ impl Resource {
         Resource::Network,
         Resource::Lock,
         Resource::Filter,
+        Resource::Rule,
         Resource::Export,
         Resource::Os,
         Resource::ExtStorage,
@@ -51,7 +54,7 @@ impl Resource {
         Resource::NodeStorage,
     ];
 
-    /// Its word in queries. The two of nodes are ours: Ganeti has them as opcode results only.
+    /// Its word in queries. Those of nodes are ours (Ganeti has them as opcode results only), and so are placement rules.
     pub fn as_str(self) -> &'static str {
         match self {
             Resource::Cluster => "cluster",
@@ -62,6 +65,7 @@ impl Resource {
             Resource::Network => "network",
             Resource::Lock => "lock",
             Resource::Filter => "filter",
+            Resource::Rule => "rule",
             Resource::Export => "export",
             Resource::Os => "os",
             Resource::ExtStorage => "extstorage",

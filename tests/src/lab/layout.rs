@@ -55,6 +55,7 @@ pub const GNT_NAMES: &[&str] = &[
     "gnt-network",
     "gnt-node",
     "gnt-os",
+    "gnt-rule",
     "gnt-storage",
     "daemon-util",
     "hail",

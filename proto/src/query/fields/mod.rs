@@ -17,6 +17,7 @@ mod macros;
 mod ndp;
 mod network;
 mod node;
+mod rule;
 mod storage;
 
 pub use cluster::ClusterField;
@@ -31,6 +32,7 @@ pub use lock::LockField;
 pub use ndp::NDP_PARAMS;
 pub use network::NetworkField;
 pub use node::NodeField;
+pub use rule::RuleField;
 pub use storage::{NodeStorageField, NodeVolumeField};
 
 use super::Resource;
@@ -201,6 +203,7 @@ pub fn fields_of(resource: Resource) -> &'static [FieldDef] {
         Resource::Network => table!(NetworkField),
         Resource::Lock => table!(LockField),
         Resource::Filter => table!(FilterField),
+        Resource::Rule => table!(RuleField),
         Resource::Export => table!(ExportField),
         Resource::Os => table!(OsField),
         Resource::ExtStorage => table!(ExtStorageField),
@@ -260,6 +263,7 @@ mod tests {
         check::<NetworkField>();
         check::<LockField>();
         check::<FilterField>();
+        check::<RuleField>();
         check::<ExportField>();
         check::<OsField>();
         check::<ExtStorageField>();

@@ -49,6 +49,7 @@ impl Operate for ClusterVerifyConfig {
         hypervisor_parameters(&mut findings, config);
         findings.heading("Verifying all nodes belong to an existing group");
         dangling(&mut findings, config);
+        super::rules::verify(&mut findings, config);
         let mut plan = cx.start_plan();
         let (lines, good) = findings.finish();
         plan.say.extend(lines);

@@ -17,4 +17,5 @@ mod group;
 mod instances;
 mod nodes;
 mod redundancy;
+mod rules;
 mod under_way;
