@@ -1,6 +1,7 @@
 //! What the tests share: whole clusters on one machine. See [`lab`].
 pub mod bench;
 pub mod bench_peers;
+pub mod generate_cluster;
 pub mod generate_config;
 pub mod guest;
 pub mod lab;
