@@ -3,18 +3,19 @@
 //! Stuck as soon as no single move makes it better. Kept because its plans are what people know; see the
 //! planner for better ones. Source: Ganeti's reference on htools, hbal.
 
+use super::lazy::{Kept, Tops};
 use super::menu::Menu;
+use super::parallel::pieces;
 use super::{Options, Scope, Step};
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::{Kind, Move};
 use crate::score::{Scorer, unavoidable};
 use crate::state::{Outcome, Placement, Seat};
-use std::thread::ScopedJoinHandle;
 
 /// Scores closer than this are compared as the reference computes them.
 const CLOSE: f64 = 1e-9;
 
-/// With fewer candidates than this, one thread is faster than several.
+/// With fewer nodes to look at than this, one thread is faster than several.
 const SMALL: usize = 20_000;
 
 /// A move that may be the best.
@@ -38,6 +39,9 @@ pub struct Greedy {
     made: usize,
     /// MiB that may still be copied.
     copy_left: i64,
+    /// Looks at what may have changed only.
+    lazy: bool,
+    kept: Kept,
 }
 
 impl Greedy {
@@ -60,7 +64,15 @@ impl Greedy {
             floor,
             made: 0,
             copy_left,
+            lazy: false,
+            kept: Kept::default(),
         }
+    }
+
+    /// Much faster with many nodes, and nearly always the same.
+    pub fn lazy(mut self) -> Greedy {
+        self.lazy = true;
+        self
     }
 
     /// The placement after the moves so far.
@@ -95,24 +107,20 @@ impl Greedy {
         }
     }
 
+    /// As many processors as are worth it for so many moves to look at.
+    fn workers(&self, moves: usize) -> usize {
+        if moves < SMALL { 1 } else { self.options.workers() }
+    }
+
     /// The best move, if one makes the score less.
     fn best(&self) -> Option<Candidate> {
-        let workers = self.options.workers();
-        let piece = self.movable.len().div_ceil(workers).max(1);
-        // One that is small is done before a thread has begun.
-        let close: Vec<Candidate> = if self.movable.len() * self.targets.len() < SMALL {
-            self.scan(&self.movable)
-        } else {
-            std::thread::scope(|scope| {
-                let pieces = self.movable.chunks(piece);
-                let scans: Vec<_> = pieces.map(|piece| scope.spawn(|| self.scan(piece))).collect();
-                let join = |scan: ScopedJoinHandle<'_, Vec<Candidate>>| match scan.join() {
-                    Ok(found) => found,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                };
-                scans.into_iter().flat_map(join).collect()
-            })
-        };
+        let workers = self.workers(self.movable.len() * self.targets.len());
+        let close = pieces(workers, &self.movable, |piece| self.closest(piece)).into_iter().flatten();
+        self.decide(close.collect())
+    }
+
+    /// The best of moves that are about equal, compared as the reference computes scores.
+    fn decide(&self, close: Vec<Candidate>) -> Option<Candidate> {
         let least = close.iter().map(|found| found.score).fold(f64::INFINITY, f64::min);
         let mut best: Option<Candidate> = None;
         for Candidate { what, outcome, .. } in
@@ -126,8 +134,63 @@ impl Greedy {
         best
     }
 
+    /// Nearly always the best move, see [`lazy`](super::lazy).
+    fn nearly_best(&mut self) -> Option<Candidate> {
+        let mut kept = std::mem::take(&mut self.kept);
+        let whole = kept.is_stale(self.targets.len());
+        if whole {
+            kept = Kept { tops: vec![Tops::default(); self.movable.len()], ..Kept::default() };
+        }
+        let looks = if whole { self.targets.len() } else { kept.changed.len() * 2 };
+        let positions: Vec<usize> = (0..self.movable.len()).collect();
+        let (tops, changed) = (&kept.tops, &kept.changed);
+        let look = |at: &usize| match whole {
+            true => self.look(self.movable[*at], None, &tops[*at]),
+            false => self.look(self.movable[*at], Some(changed), &tops[*at]),
+        };
+        let workers = self.workers(self.movable.len() * looks);
+        let looked = pieces(workers, &positions, |piece| piece.iter().map(look).collect::<Vec<_>>());
+        kept.tops = looked.into_iter().flatten().collect();
+        kept.steps += 1;
+        kept.changed.clear();
+        let least = kept.tops.iter().map(Tops::least).fold(f64::INFINITY, f64::min);
+        let first = kept.tops.iter().position(|tops| tops.least() <= least + CLOSE)?;
+        self.kept = kept;
+        let mut close = self.closest(&self.movable[first..=first]);
+        // One of those that are equal is as good as another.
+        close.truncate(1);
+        self.decide(close)
+    }
+
+    /// The best moves of one instance, if it is known what they were before these nodes changed.
+    fn look(&self, instance: InstanceIdx, changed: Option<&Vec<NodeIdx>>, tops: &Tops) -> Tops {
+        let working = self.placement.begin(instance);
+        let (mut found, mut out) = (Tops::default(), Outcome::default());
+        let force = self.options.ignore_soft_errors;
+        let disk = self.placement.instance(instance).disk;
+        let mut each = |kind: Kind| {
+            let affordable = !kind.copies() || disk <= self.copy_left;
+            if affordable && kind.attempt(&working, force, &mut out).is_ok() {
+                found.add(self.scorer.after(&self.placement, &out), kind);
+            }
+        };
+        let Seat { primary, secondary } = Seat::of(&self.placement, instance);
+        let on = |node: &NodeIdx| *node == primary || Some(*node) == secondary;
+        match changed {
+            Some(changed) if !changed.iter().any(on) => {
+                let menu = Menu::of(&self.placement, &self.options, instance);
+                menu.failover().into_iter().for_each(&mut each);
+                let targets = changed.iter().filter(|node| self.targets.contains(node));
+                targets.for_each(|node| menu.to(*node).for_each(&mut each));
+                tops.kinds(changed).for_each(&mut each);
+            }
+            _ => self.kinds(instance, each),
+        }
+        found
+    }
+
     /// The moves of some instances that are as good as the best of them, in order.
-    fn scan(&self, movable: &[InstanceIdx]) -> Vec<Candidate> {
+    fn closest(&self, movable: &[InstanceIdx]) -> Vec<Candidate> {
         let force = self.options.ignore_soft_errors;
         let mut least = self.scorer.now();
         let mut close: Vec<Candidate> = vec![];
@@ -160,16 +223,18 @@ impl Iterator for Greedy {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        let options = &self.options;
-        if self.made >= options.max_moves || self.score <= self.floor + options.enough {
+        if self.made >= self.options.max_moves
+            || self.score <= self.floor + self.options.enough
+        {
             return None;
         }
-        let best = self.best()?;
+        let best = if self.lazy { self.nearly_best() } else { self.best() }?;
         let gain = self.score - best.score;
-        if self.score <= options.min_gain_limit && gain < options.min_gain {
+        if self.score <= self.options.min_gain_limit && gain < self.options.min_gain {
             return None;
         }
         let step = Step::new(&self.placement, best.what, &best.outcome, best.score);
+        self.kept.changed.extend(best.outcome.changed().iter().map(|changed| changed.node));
         self.placement.apply(best.what.instance, &best.outcome);
         self.scorer.recompute(&self.placement);
         self.score = step.score;

@@ -5,8 +5,10 @@
 //! ```
 
 mod greedy;
+mod lazy;
 mod menu;
 mod options;
+mod parallel;
 mod plan;
 mod scope;
 mod search;
@@ -32,13 +34,13 @@ pub fn plan_while(
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Plan {
     match options.algorithm {
-        Algorithm::Greedy => greedy(start, scope, options),
+        Algorithm::Greedy => walked(Greedy::new(start.clone(), scope, options.clone())),
         Algorithm::Search => search::search(start, scope, options, go_on),
     }
 }
 
-fn greedy(start: &Placement, scope: &Scope, options: &Options) -> Plan {
-    let mut greedy = Greedy::new(start.clone(), scope, options.clone());
+/// What a balancer that makes one move after the other comes to.
+fn walked(mut greedy: Greedy) -> Plan {
     let (initial, floor) = (greedy.score(), greedy.floor());
     let steps: Vec<Step> = greedy.by_ref().collect();
     Plan { initial, floor, steps, placement: greedy.into_placement() }

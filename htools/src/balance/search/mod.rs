@@ -13,7 +13,8 @@
 mod order;
 mod walk;
 
-use super::{Greedy, Options, Plan, Scope, Step, greedy};
+use super::parallel::pieces;
+use super::{Greedy, Options, Plan, Scope, Step, walked};
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::Kind;
 use crate::score::Scorer;
@@ -22,7 +23,7 @@ use order::order;
 use walk::{Course, Walk};
 
 /// The heats that walks begin with: the cool ones mend what is good already, the hot ones leave what is bad.
-const HEATS: [f64; 3] = [0.01, 0.03, 0.3];
+const HEATS: [f64; 4] = [0.01, 0.2, 0.03, 0.4];
 /// The heat at which all end, and at which a plan that could not be put into an order is mended.
 const COOL: f64 = 0.002;
 const LUKEWARM: f64 = 0.01;
@@ -40,7 +41,7 @@ pub fn search(
     options: &Options,
     go_on: &(dyn Fn() -> bool + Sync),
 ) -> Plan {
-    let mut plan = greedy(start, scope, options);
+    let mut plan = walked(Greedy::new(start.clone(), scope, options.clone()).lazy());
     let most = plan.steps.len();
     let enough = |plan: &Plan| plan.score() <= plan.floor + options.enough;
     if most > 0 && !enough(&plan) {
@@ -139,7 +140,7 @@ impl<'a> Leg<'a> {
             return None;
         }
         let size = self.most.saturating_mul(self.scope.movable.len()).saturating_mul(96);
-        let rounds = size.clamp(20_000, 2_500_000 / (leg + 1));
+        let rounds = size.clamp(20_000, 2_000_000 / (leg + 1));
         let mut best: Option<(f64, Vec<Step>)> = None;
         for pass in 0_u64.. {
             let course = |(at, heat): (usize, &f64)| Course {
@@ -147,7 +148,8 @@ impl<'a> Leg<'a> {
                 rounds,
                 heat: (*heat, COOL),
             };
-            let courses: Vec<Course> = HEATS.iter().enumerate().map(course).collect();
+            let walks = if leg == 0 { HEATS.len() } else { HEATS.len() / 2 };
+            let courses: Vec<Course> = HEATS[..walks].iter().enumerate().map(course).collect();
             for (cost, steps) in self.together(hint, &courses).into_iter().flatten() {
                 if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                     best = Some((cost, steps));
@@ -166,30 +168,10 @@ impl<'a> Leg<'a> {
         hint: &[(InstanceIdx, Kind)],
         courses: &[Course],
     ) -> Vec<Option<(f64, Vec<Step>)>> {
-        let workers = self.options.workers().min(courses.len());
-        if workers <= 1 {
-            return courses.iter().map(|course| self.walk(hint, *course)).collect();
-        }
-        let mut found: Vec<Option<(f64, Vec<Step>)>> = vec![None; courses.len()];
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            let mut done = vec![];
-            loop {
-                let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let Some(course) = courses.get(at) else { return done };
-                done.push((at, self.walk(hint, *course)));
-            }
+        let walk = |piece: &[Course]| -> Vec<_> {
+            piece.iter().map(|course| self.walk(hint, *course)).collect()
         };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            for thread in threads {
-                match thread.join() {
-                    Ok(done) => done.into_iter().for_each(|(at, steps)| found[at] = steps),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-        });
-        found
+        pieces(self.options.workers(), courses, walk).into_iter().flatten().collect()
     }
 
     /// One walk, put into an order, mended until all of it can be.
@@ -233,7 +215,7 @@ impl<'a> Leg<'a> {
             max_copy: self.options.max_copy.map(|most| (most - copied).max(0)),
             ..self.options.clone()
         };
-        let mut greedy = Greedy::new(placement, self.scope, rest);
+        let mut greedy = Greedy::new(placement, self.scope, rest).lazy();
         steps.extend(greedy.by_ref());
         (steps, greedy.into_placement())
     }
