@@ -122,7 +122,8 @@ pub fn inconsistencies(cluster: &Cluster) -> Vec<String> {
     lines
 }
 
-fn set_offline(cluster: &mut Cluster, names: &[String]) -> Outcome {
+/// Treats the nodes named as offline. Errors: there is no such node.
+pub fn set_offline(cluster: &mut Cluster, names: &[String]) -> Outcome {
     let found: Vec<Option<NodeIdx>> = names.iter().map(|name| cluster.find_node(name)).collect();
     let unknown = names.iter().zip(&found).filter(|(_, found)| found.is_none());
     let unknown: Vec<&str> = unknown.map(|(name, _)| name.as_str()).collect();

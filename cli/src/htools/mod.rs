@@ -15,6 +15,7 @@
 //! its positional arguments, if it has any. A cluster comes from [`load::load`], or, without its
 //! preparations, from [`sources::load`].
 
+pub mod execute;
 pub mod getopt;
 pub mod hail;
 pub mod harep;
@@ -22,7 +23,9 @@ pub mod hbal;
 pub mod hcheck;
 pub mod help;
 pub mod hinfo;
+pub mod hroller;
 pub mod hscan;
+pub mod hsqueeze;
 pub mod load;
 pub mod options;
 pub mod personality;
@@ -42,7 +45,9 @@ pub const TOOLS: &[Entry] = &[
     entry::<hbal::Hbal>(),
     entry::<hcheck::Hcheck>(),
     entry::<hinfo::Hinfo>(),
+    entry::<hroller::Hroller>(),
     entry::<hscan::Hscan>(),
+    entry::<hsqueeze::Hsqueeze>(),
 ];
 
 /// The program that is none of them itself.

@@ -26,9 +26,19 @@ check() {
 
 /// The arguments of `gnt-instance` that make a step.
 pub fn commands(cluster: &Cluster, names: &ShortNames, step: &Step) -> Vec<String> {
+    commands_named(cluster, names, names, step)
+}
+
+/// The same where instances are called otherwise than nodes.
+fn commands_named(
+    cluster: &Cluster,
+    instances: &ShortNames,
+    nodes: &ShortNames,
+    step: &Step,
+) -> Vec<String> {
     let what = step.what;
-    let instance = names.show(&cluster.instances[what.instance.at()].name);
-    let node = |node: NodeIdx| names.show(&cluster.nodes[node.at()].name);
+    let instance = instances.show(&cluster.instances[what.instance.at()].name);
+    let node = |node: NodeIdx| nodes.show(&cluster.nodes[node.at()].name);
     let verb = if runs(cluster, what) { "migrate" } else { "failover" };
     let command = |act: Act| match act {
         Act::Move(None) => format!("{verb} -f {instance}"),
@@ -38,19 +48,24 @@ pub fn commands(cluster: &Cluster, names: &ShortNames, step: &Step) -> Vec<Strin
     acts(what.kind).into_iter().map(command).collect()
 }
 
-/// The lines for all sets; `check` asks before each job whether to stop.
-fn lines(cluster: &Cluster, names: &ShortNames, sets: &[Vec<Step>], check: bool) -> String {
+/// What asks, in a script, whether to stop.
+const CHECK: &str = "  check";
+
+/// The lines of a script for all sets, without what it begins with.
+pub fn lines(
+    cluster: &Cluster,
+    instances: &ShortNames,
+    nodes: &ShortNames,
+    sets: &[Vec<Step>],
+) -> String {
     let mut text = String::new();
     for (at, set) in sets.iter().enumerate() {
         let number = at + 1;
         // Writing to a string cannot fail.
         writeln!(text, "\necho jobset {number}, {} jobs", set.len()).ok();
         for (at, step) in set.iter().enumerate() {
-            writeln!(text, "  echo job {number}/{}", at + 1).ok();
-            if check {
-                text.push_str("  check\n");
-            }
-            for command in commands(cluster, names, step) {
+            writeln!(text, "  echo job {number}/{}\n{CHECK}", at + 1).ok();
+            for command in commands_named(cluster, instances, nodes, step) {
                 writeln!(text, "  gnt-instance {command}").ok();
             }
         }
@@ -58,12 +73,22 @@ fn lines(cluster: &Cluster, names: &ShortNames, sets: &[Vec<Step>], check: bool)
     text
 }
 
+/// Lines of a script as they are shown to people.
+pub fn to_look_at(lines: &str) -> String {
+    lines.lines().filter(|line| *line != CHECK).map(|line| format!("  {line}\n")).collect()
+}
+
+/// Lines of a script with what it begins with.
+pub fn to_run(lines: &str) -> String {
+    format!("{HEAD}{lines}")
+}
+
 /// To look at.
 pub fn listing(cluster: &Cluster, names: &ShortNames, sets: &[Vec<Step>]) -> String {
-    lines(cluster, names, sets, false).lines().map(|line| format!("  {line}\n")).collect()
+    to_look_at(&lines(cluster, names, names, sets))
 }
 
 /// To be run; it stops between jobs when the file `/tmp/stop-htools` is there.
 pub fn script(cluster: &Cluster, names: &ShortNames, sets: &[Vec<Step>]) -> String {
-    format!("{HEAD}{}", lines(cluster, names, sets, true))
+    to_run(&lines(cluster, names, names, sets))
 }

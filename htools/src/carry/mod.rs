@@ -9,7 +9,7 @@ mod commands;
 mod jobsets;
 mod opcodes;
 
-pub use commands::{commands, listing, script};
+pub use commands::{commands, lines, listing, script, to_look_at, to_run};
 pub use jobsets::jobsets;
 pub use opcodes::opcodes;
 

@@ -8,13 +8,13 @@
 //!
 //! With `--algorithm=greedy` moves and output are the reference's.
 
-mod execute;
-
+use super::execute::{JobSet, Label, execute};
 use super::load::{Loaded, Request, load};
 use super::options::{
     Balancing, Data, ExclusionTags, Execute, GroupOption, InstanceChoice, NodeLimits, Offline,
     PrintCommands, PrintInstances, PrintNodes, Save, Utilisation, Verbosity,
 };
+use super::values::at_least;
 use super::{Tool, show};
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
@@ -29,6 +29,7 @@ use roost_htools::score::Score;
 use roost_htools::state::{Placement, Seat};
 use roost_htools::tables::{decimals, general};
 use std::path::Path;
+use std::time::Instant;
 
 /// The options.
 #[derive(Args, Clone, Debug)]
@@ -56,6 +57,10 @@ pub struct Hbal {
     group: GroupOption,
     #[command(flatten)]
     balancing: Balancing,
+    /// Look for better plans for so many seconds; otherwise the same plan for the same cluster
+    #[arg(long, value_name = "SECONDS",
+          value_parser = at_least("time", 0.0, "Invalid time, expected >= 0"))]
+    time: Option<f64>,
     /// Change a secondary only where the instance leaves an offline primary
     #[arg(long)]
     restricted_migration: bool,
@@ -209,7 +214,14 @@ impl Hbal {
         options.restricted_migration = self.restricted_migration;
         let lines = StepLines::of(placement.cluster(), group);
         if options.algorithm == Algorithm::Search {
-            let plan = balance::plan(placement, &group.scope, &options);
+            let plan = match self.time {
+                None => balance::plan(placement, &group.scope, &options),
+                Some(seconds) => {
+                    let begun = Instant::now();
+                    let go_on = || begun.elapsed().as_secs_f64() < seconds;
+                    balance::plan_while(placement, &group.scope, &options, &go_on)
+                }
+            };
             for (at, step) in plan.steps.iter().enumerate() {
                 cx.say(lines.line(placement.cluster(), at + 1, step))?;
             }
@@ -272,7 +284,16 @@ impl Hbal {
             say!(cx, "Final:    mem={memory} disk={new}");
         }
         if self.execute.exec && !sets.is_empty() {
-            return self.execute(cx, cluster, &group.names, sets).await;
+            let label = Label {
+                tool: "hbal",
+                comment: format!("rebalancing via hbal {}", env!("CARGO_PKG_VERSION")),
+                reason: self.reason.clone().unwrap_or_else(|| "rebalancing".into()),
+                priority: self.priority.unwrap_or(0),
+            };
+            let count = if self.first_job_group { 1 } else { sets.len() };
+            let sets = sets.iter().map(|set| JobSet::of(cluster, &group.names, set)).collect();
+            let socket = self.data.luxi.luxi.as_deref().unwrap_or_default();
+            return execute(cx, socket, &label, sets, count).await;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `-X`: jobs for a plan's moves, a set after the other.
+//! `-X`: jobs of a plan, a set after the other.
 //!
 //! ```text
 //!   set 1: job job job ─ all done ─► set 2: … ─► done
@@ -6,7 +6,6 @@
 //!             └─ SIGTERM: stop at once; what was submitted goes on in the master
 //! ```
 
-use super::Hbal;
 use crate::clock;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
@@ -24,6 +23,48 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Jobs that may run at the same time.
+#[derive(Clone, Debug, Default)]
+pub struct JobSet {
+    /// What it does, as the end of a sentence.
+    pub title: String,
+    /// The opcodes of each job, and what it is about.
+    pub jobs: Vec<(String, Vec<OpCode>)>,
+}
+
+impl JobSet {
+    /// A job for each step.
+    pub fn of(cluster: &Cluster, names: &ShortNames, steps: &[Step]) -> JobSet {
+        let name = |step: &Step| names.show(&cluster.instances[step.what.instance.at()].name);
+        let all: Vec<&str> = steps.iter().map(name).collect();
+        let title = format!("for instances {}", all.join(", "));
+        let job = |step: &Step| (name(step).to_owned(), carry::opcodes(cluster, step));
+        JobSet { title, jobs: steps.iter().map(job).collect() }
+    }
+}
+
+/// What is recorded with the jobs.
+#[derive(Clone, Debug)]
+pub struct Label {
+    pub tool: &'static str,
+    pub comment: String,
+    pub reason: String,
+    pub priority: i32,
+}
+
+impl Label {
+    /// An opcode as it is sent.
+    fn input(&self, op: OpCode) -> Value {
+        let common = Common {
+            priority: self.priority,
+            comment: Some(self.comment.clone()),
+            reason: vec![(self.tool.into(), self.reason.clone(), clock::now_nanos())],
+            ..Common::default()
+        };
+        OpInput { common, op }.to_json()
+    }
+}
 
 /// Ctrl-C and the wish of whoever ends programs.
 struct Wishes {
@@ -63,84 +104,60 @@ impl Wishes {
     }
 }
 
-impl Hbal {
-    /// Carries the sets out. Errors: a job failed or was refused; then later sets are not begun.
-    pub(super) async fn execute(
-        &self,
-        cx: &Cx,
-        cluster: &Cluster,
-        names: &ShortNames,
-        sets: Vec<Vec<Step>>,
-    ) -> Outcome {
-        cx.client_at(self.data.luxi.luxi.as_deref().unwrap_or_default()).await?;
-        let _signals_are_ours = Deferred::new();
-        let mut wishes = Wishes::new()?;
-        let count = if self.first_job_group { 1 } else { sets.len() };
-        for (at, set) in sets.iter().take(count).enumerate() {
-            if wishes.stop {
-                let left = count - at;
-                note!(cx, "Exiting early due to user request, {left} jobset(s) remaining.");
-                return Ok(());
-            }
-            self.run_set(cx, cluster, names, set, &mut wishes).await?;
-        }
-        Ok(())
-    }
-
-    async fn run_set(
-        &self,
-        cx: &Cx,
-        cluster: &Cluster,
-        names: &ShortNames,
-        set: &[Step],
-        wishes: &mut Wishes,
-    ) -> Outcome {
-        let name = |step: &Step| names.show(&cluster.instances[step.what.instance.at()].name);
-        let all: Vec<&str> = set.iter().map(name).collect();
-        say!(cx, "Executing jobset for instances {}", all.join(", "));
-        let jobs: Vec<Vec<Value>> = set
-            .iter()
-            .map(|step| {
-                carry::opcodes(cluster, step).into_iter().map(|op| self.input(op)).collect()
-            })
-            .collect();
-        let client = cx.client().await?;
-        let replies = wishes.heard(cx, client.submit(&jobs, false)).await??;
-        let mut accepted: Vec<(JobId, &str)> = vec![];
-        let mut failed = vec![];
-        for (reply, name) in replies.into_iter().zip(all) {
-            match reply {
-                Ok(job) => accepted.push((job, name)),
-                Err(why) => failed.push(format!("the job for {name} was refused: {}", why.message)),
-            }
-        }
-        let numbers: Vec<String> = accepted.iter().map(|(job, _)| job.to_string()).collect();
-        if !numbers.is_empty() {
-            say!(cx, "Got job IDs {}", numbers.join(", "));
-        }
-        let ends =
-            wishes.heard(cx, together(accepted.iter().map(|job| follow(cx, *job)).collect()));
-        failed.extend(ends.await?.into_iter().flatten());
-        if failed.is_empty() {
+/// Carries sets out by the master at a socket (empty: the usual one), at most `count` of them. Errors: a job
+/// failed or was refused; then later sets are not begun.
+pub async fn execute(
+    cx: &Cx,
+    socket: &str,
+    label: &Label,
+    sets: Vec<JobSet>,
+    count: usize,
+) -> Outcome {
+    cx.client_at(socket).await?;
+    let _signals_are_ours = Deferred::new();
+    let mut wishes = Wishes::new()?;
+    let count = count.min(sets.len());
+    for (at, set) in sets.into_iter().take(count).enumerate() {
+        if wishes.stop {
+            let left = count - at;
+            note!(cx, "Exiting early due to user request, {left} jobset(s) remaining.");
             return Ok(());
         }
-        Err(Failure::say(format!(
-            "Error: Not all jobs completed successfully: {}\nAborting.",
-            failed.join("; ")
-        )))
+        run_set(cx, label, set, &mut wishes).await?;
     }
+    Ok(())
+}
 
-    /// An opcode as it is sent.
-    fn input(&self, op: OpCode) -> Value {
-        let why = self.reason.clone().unwrap_or_else(|| "rebalancing".into());
-        let common = Common {
-            priority: self.priority.unwrap_or(0),
-            comment: Some(format!("rebalancing via hbal {}", env!("CARGO_PKG_VERSION"))),
-            reason: vec![("hbal".into(), why, clock::now_nanos())],
-            ..Common::default()
-        };
-        OpInput { common, op }.to_json()
+async fn run_set(cx: &Cx, label: &Label, set: JobSet, wishes: &mut Wishes) -> Outcome {
+    say!(cx, "Executing jobset {}", set.title);
+    let (names, jobs): (Vec<String>, Vec<Vec<Value>>) = set
+        .jobs
+        .into_iter()
+        .map(|(name, ops)| (name, ops.into_iter().map(|op| label.input(op)).collect()))
+        .unzip();
+    let client = cx.client().await?;
+    let replies = wishes.heard(cx, client.submit(&jobs, false)).await??;
+    let mut accepted: Vec<(JobId, &str)> = vec![];
+    let mut failed = vec![];
+    for (reply, name) in replies.into_iter().zip(&names) {
+        match reply {
+            Ok(job) => accepted.push((job, name)),
+            Err(why) => failed.push(format!("the job for {name} was refused: {}", why.message)),
+        }
     }
+    let numbers: Vec<String> = accepted.iter().map(|(job, _)| job.to_string()).collect();
+    if !numbers.is_empty() {
+        say!(cx, "Got job IDs {}", numbers.join(", "));
+    }
+    let ends = wishes.heard(cx, together(accepted.iter().map(|job| follow(cx, *job)).collect()));
+    failed.extend(ends.await?.into_iter().flatten());
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::say(format!(
+        "Error: Not all jobs completed successfully: {}\nAborting.",
+        failed.join("; ")
+    )))
 }
 
 /// Waits for a job and says how it ended. Result: what went wrong.
