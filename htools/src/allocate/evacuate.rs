@@ -52,6 +52,7 @@ pub fn evacuate(
 ) -> Evacuation {
     let left = nodes_to_leave(placement, instances, mode);
     let mut result = Evacuation { moved: vec![], failed: vec![], placement: placement.clone() };
+    result.placement.empty_out(&emptied(placement, instances, mode));
     for &instance in instances {
         let old = placement.primary(instance);
         let now = result.placement.primary(instance);
@@ -146,6 +147,23 @@ fn nodes_to_leave(
         }
     }
     nodes
+}
+
+/// The nodes on which no instance stays: placement rules hold nobody there.
+fn emptied(placement: &Placement, instances: &[InstanceIdx], mode: EvacMode) -> Vec<NodeIdx> {
+    if mode == EvacMode::SecondaryOnly || placement.cluster().rules.is_empty() {
+        return vec![];
+    }
+    let leaves: HashSet<InstanceIdx> = instances.iter().copied().collect();
+    let mut nodes: HashSet<NodeIdx> =
+        instances.iter().map(|instance| placement.primary(*instance)).collect();
+    nodes.remove(&NodeIdx::NONE);
+    for instance in (0..placement.cluster().instances.len()).map(InstanceIdx::of) {
+        if !leaves.contains(&instance) {
+            nodes.remove(&placement.primary(instance));
+        }
+    }
+    nodes.into_iter().collect()
 }
 
 /// How an instance leaves.

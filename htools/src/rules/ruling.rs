@@ -34,12 +34,11 @@ fn weight(rule: &Rule) -> (bool, i64) {
 }
 
 impl Ruling {
-    /// Of a cluster whose instances are where `seat` says; on `emptied` nodes they do not count, nor on
-    /// offline ones.
+    /// Of a cluster whose instances are where `seat` says; on `ignored` nodes they do not count.
     pub(crate) fn new(
         cluster: &Cluster,
         seat: impl Fn(InstanceIdx) -> Seat,
-        emptied: &[NodeIdx],
+        ignored: impl IntoIterator<Item = NodeIdx>,
     ) -> Ruling {
         if cluster.rules.is_empty() {
             return Ruling::default();
@@ -48,10 +47,10 @@ impl Ruling {
             tallies: cluster.rules.iter().map(Tally::new).collect(),
             weights: cluster.rules.iter().map(weight).collect(),
             of: vec![vec![]; cluster.instances.len()],
-            ignored: cluster.nodes.iter().map(|node| node.offline).collect(),
+            ignored: vec![false; cluster.nodes.len()],
             penalty: 0,
         };
-        for node in emptied {
+        for node in ignored {
             ruling.ignored[node.at()] = true;
         }
         for (at, rule) in cluster.rules.iter().enumerate() {
@@ -104,6 +103,21 @@ impl Ruling {
             penalty += change * weight;
         }
         Ok(penalty)
+    }
+
+    /// The hard rule that refuses a change, if one does: its position in the cluster's.
+    pub(crate) fn refusing(
+        &self,
+        cluster: &Cluster,
+        instance: InstanceIdx,
+        from: Seat,
+        to: Seat,
+    ) -> Option<usize> {
+        let mut rules = self.of.get(instance.at())?.iter().map(|rule| *rule as usize);
+        rules.find(|&at| {
+            let change = |rule| self.tallies[at].change(rule, from, to, &self.ignored);
+            self.weights[at].0 && change(&cluster.rules[at]) > 0
+        })
     }
 
     /// The instance does change its place.

@@ -1,7 +1,10 @@
 use super::*;
+use crate::balance::{Algorithm, Scope, Selection};
+use crate::model::GroupIdx;
 use crate::moves::{Kind, Move};
 use crate::state::{Options, Placement};
-use crate::{fail::FailMode, text};
+use crate::{allocate, balance, fail::FailMode, text};
+use roost_proto::choices::EvacMode;
 
 /// Four nodes in two racks and one without; instances a, b, c on node1, node1, node2 with mirrors.
 fn cluster() -> Cluster {
@@ -176,6 +179,55 @@ fn new_instances_join() {
     assert_eq!(try_on(&placement, last, 2).map(|out| out.rules), Ok(0), "no member any more");
     let cluster = placement.to_cluster();
     assert_eq!(judge(&cluster)[0].broken, 1);
+}
+
+#[test]
+fn whoever_looks_for_a_place_obeys() {
+    let cluster =
+        with(&[&format!("db apart {DB} --mirrors"), &format!("near together {DB} --disabled")]);
+    let mut new = cluster.instances[0].clone();
+    new.name = "db3".into();
+    let mut placement = Placement::new(cluster.clone(), &Options::default());
+    let index = placement.add(new);
+    let asked = allocate::Request { nodes: 2, group: None };
+    let rules = allocate::Rules { capacity_checks: false, ..Default::default() };
+    let found = allocate::allocate(&placement, index, &asked, &rules).expect("a place");
+    assert_eq!(
+        placement.refusing_rule(index, node(1), None).map(|rule| rule.spec.name.as_str()),
+        Some("db")
+    );
+    let (primary, secondary) = (found.primary, found.secondary.expect("two"));
+    assert!(
+        primary == node(4) && secondary != node(1),
+        "{primary:?} {secondary:?}: others have mirrors"
+    );
+
+    let mut cluster = with(&[&format!("near together {DB}")]);
+    cluster.instances[1].secondary = Some(node(2));
+    let placement = Placement::new(cluster, &Options::default());
+    let both = [InstanceIdx(0), InstanceIdx(1)];
+    let one = allocate::evacuate(&placement, &both[..1], EvacMode::All, &rules);
+    assert_eq!(one.failed.len(), 1, "the other would stay alone: {:?}", one.moved);
+    let all = allocate::evacuate(&placement, &both, EvacMode::All, &rules);
+    let seats: Vec<_> = both.iter().map(|member| all.placement.primary(*member)).collect();
+    assert!(all.failed.is_empty() && seats[0] == seats[1] && seats[0] != node(1), "{:?}", all.failed);
+}
+
+#[test]
+fn plans_mend_what_is_broken() {
+    let mut cluster = with(&[
+        &format!("db apart {DB}"),
+        r#"web only-on --instances 'name == "web1"' --nodes 'name == "node3" or name == "node4"'"#,
+    ]);
+    cluster.rules[0].spec.weight = Some(5.0);
+    for algorithm in [Algorithm::Greedy, Algorithm::Search] {
+        let placement = Placement::new(cluster.clone(), &Options::default());
+        let scope = Scope::of(&cluster, GroupIdx(0), &Selection::default());
+        let options = balance::Options { algorithm, ..Default::default() };
+        let plan = balance::plan(&placement, &scope, &options);
+        let verdicts = judge(&plan.placement.to_cluster());
+        assert!(verdicts.iter().all(|verdict| verdict.broken == 0), "{algorithm:?}: {verdicts:?}");
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ impl Placement {
     /// For those without a secondary.
     pub(crate) fn leave_behind(&mut self, instance: InstanceIdx) {
         debug_assert_eq!(self.secondary(instance), None, "its secondary would go on reserving");
+        let from = (self.primary(instance), None);
+        self.ruling.apply(&self.cluster, instance, from, (NodeIdx::NONE, None));
         self.primary[instance.at()] = NodeIdx::NONE;
     }
 

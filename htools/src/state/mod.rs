@@ -19,7 +19,7 @@ pub use seat::Seat;
 pub use working::{Changed, Outcome, Working};
 
 use crate::model::{Cluster, Instance, InstanceIdx, NodeIdx, TagRules, missing, shared};
-use crate::rules::{self, Ruling};
+use crate::rules::{self, Rule, Ruling};
 use node::Top;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -132,8 +132,29 @@ impl Placement {
     /// These nodes, and no others, are being emptied: what is there has to come away, so that no placement
     /// rule holds it there, nor counts it.
     pub fn empty_out(&mut self, nodes: &[NodeIdx]) {
+        let all = (0..self.cluster.nodes.len()).map(NodeIdx::of);
+        let offline = all.filter(|node| self.cluster.nodes[node.at()].offline);
+        let ignored: Vec<NodeIdx> = offline.chain(nodes.iter().copied()).collect();
+        self.discount(&ignored);
+    }
+
+    /// What is on these nodes, and on no others, does not count for placement rules. Usually those that are
+    /// offline: where nodes are made so only to keep instances away from them, it is said here which are not.
+    pub fn discount(&mut self, nodes: &[NodeIdx]) {
         let seat = |instance: InstanceIdx| (self.primary(instance), self.secondary(instance));
-        self.ruling = Ruling::new(&self.cluster, seat, nodes);
+        self.ruling = Ruling::new(&self.cluster, seat, nodes.iter().copied());
+    }
+
+    /// The hard placement rule that keeps an instance from these nodes, if one does.
+    pub fn refusing_rule(
+        &self,
+        instance: InstanceIdx,
+        primary: NodeIdx,
+        secondary: Option<NodeIdx>,
+    ) -> Option<&Rule> {
+        let from = (self.primary(instance), self.secondary(instance));
+        let at = self.ruling.refusing(&self.cluster, instance, from, (primary, secondary))?;
+        self.cluster.rules.get(at)
     }
 
     /// An instance as it was given.
