@@ -18,6 +18,7 @@ mod tests;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use roost_htools::model::{Cluster, Utilisation};
+use roost_htools::rules::{self, Rule};
 use roost_htools::sources::{Known, simulate, utilisation};
 use roost_htools::text;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use std::path::{Path, PathBuf};
 pub struct SourceOptions {
     /// `-t`
     pub text: Option<PathBuf>,
+    /// `--rules`
+    pub rules: Option<PathBuf>,
     /// `-m`
     pub master: Option<String>,
     /// `-L`; empty: the master's usual socket.
@@ -58,7 +61,18 @@ pub struct UtilisationOptions {
 
 /// The cluster as the source tells it. Errors: what is wrong, and where.
 pub async fn load(cx: &Cx, options: &SourceOptions) -> Result<Cluster, String> {
-    known(cx, options).await.map(|known| known.with_kvm_memory(options.static_kvm_node_memory))
+    let known = known(cx, options).await?;
+    let mut cluster = known.with_kvm_memory(options.static_kvm_node_memory);
+    if let Some(path) = &options.rules {
+        cluster.rules = rules_file(&cluster, path)?;
+    }
+    Ok(cluster)
+}
+
+fn rules_file(cluster: &Cluster, path: &Path) -> Result<Vec<Rule>, String> {
+    let specs =
+        rules::read(&read_file(path)?).map_err(|why| format!("{}: {why}", path.display()))?;
+    rules::resolve(cluster, &specs).map_err(|why| why.message)
 }
 
 /// The same with what nodes report of themselves as they report it. Of several sources the first of these counts;
