@@ -115,7 +115,7 @@ pub fn inconsistencies(cluster: &Cluster) -> Vec<String> {
             node.total_memory as i64 - node.node_memory - of(&memory) - node.free_memory;
         let no_disk = node.total_disk as i64 - of(&disk) - node.free_disk;
         if no_memory > MEMORY_TOLERANCE || no_disk > DISK_TOLERANCE {
-            let (name, no_disk) = (&node.name, no_disk / 1024);
+            let (name, no_disk) = (&node.name, no_disk.div_euclid(1024));
             lines.push(format!("node {name} is missing {no_memory} MB ram and {no_disk} GB disk"));
         }
     }
