@@ -18,6 +18,9 @@ const CLOSE: f64 = 1e-9;
 /// With fewer nodes to look at than this, one thread is faster than several.
 const SMALL: usize = 20_000;
 
+/// With more nodes than this, one of several equal moves is as good as another.
+const MANY: usize = 128;
+
 /// A move that may be the best.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -134,7 +137,19 @@ impl Greedy {
         best
     }
 
-    /// Nearly always the best move, see [`lazy`](super::lazy).
+    /// The best move, or nearly, see [`lazy`](super::lazy). If what is known offers none, everything is looked at.
+    fn next_best(&mut self) -> Option<Candidate> {
+        if !self.lazy {
+            return self.best();
+        }
+        let best = self.nearly_best();
+        if best.is_some() || self.kept.steps <= 1 {
+            return best;
+        }
+        self.kept = Kept::default();
+        self.nearly_best()
+    }
+
     fn nearly_best(&mut self) -> Option<Candidate> {
         let mut kept = std::mem::take(&mut self.kept);
         let whole = kept.is_stale(self.targets.len());
@@ -154,11 +169,20 @@ impl Greedy {
         kept.steps += 1;
         kept.changed.clear();
         let least = kept.tops.iter().map(Tops::least).fold(f64::INFINITY, f64::min);
-        let first = kept.tops.iter().position(|tops| tops.least() <= least + CLOSE)?;
+        let ties = |(instance, tops): (&InstanceIdx, &Tops)| {
+            (tops.least() <= least + CLOSE).then_some(*instance)
+        };
+        let mut first: Vec<InstanceIdx> =
+            self.movable.iter().zip(&kept.tops).filter_map(ties).collect();
         self.kept = kept;
-        let mut close = self.closest(&self.movable[first..=first]);
-        // One of those that are equal is as good as another.
-        close.truncate(1);
+        if self.targets.len() > MANY {
+            // Comparing them all would take longer than finding them did.
+            first.truncate(1);
+        }
+        let mut close = self.closest(&first);
+        if self.targets.len() > MANY {
+            close.truncate(1);
+        }
         self.decide(close)
     }
 
@@ -228,7 +252,7 @@ impl Iterator for Greedy {
         {
             return None;
         }
-        let best = if self.lazy { self.nearly_best() } else { self.best() }?;
+        let best = self.next_best()?;
         let gain = self.score - best.score;
         if self.score <= self.options.min_gain_limit && gain < self.options.min_gain {
             return None;

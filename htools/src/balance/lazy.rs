@@ -9,7 +9,7 @@ use crate::model::NodeIdx;
 use crate::moves::Kind;
 
 /// So many moves of each instance are kept.
-const KEPT: usize = 3;
+const KEPT: usize = 12;
 
 /// The best moves of one instance, best first, with the score after them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +51,6 @@ pub struct Kept {
 impl Kept {
     /// Whether it is time to look at everything.
     pub fn is_stale(&self, nodes: usize) -> bool {
-        self.tops.is_empty() || self.steps > 8 + nodes / 8
+        self.tops.is_empty() || self.steps > (nodes / 16).max(3)
     }
 }

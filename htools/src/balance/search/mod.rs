@@ -22,11 +22,16 @@ use crate::state::{Placement, Seat};
 use order::order;
 use walk::{Course, Walk};
 
-/// The heats that walks begin with: the cool ones mend what is good already, the hot ones leave what is bad.
-const HEATS: [f64; 4] = [0.01, 0.2, 0.03, 0.4];
+/// The heats that walks begin with: the hot ones leave what is bad, the cool ones mend what is good already.
+const HEATS: [f64; 6] = [0.005, 0.1, 0.01, 0.3, 0.01, 1.0];
+/// The heats of further walks, from the best that those have found.
+const AGAIN: [f64; 2] = [0.01, 0.03];
 /// The heat at which all end, and at which a plan that could not be put into an order is mended.
 const COOL: f64 = 0.002;
 const LUKEWARM: f64 = 0.01;
+/// Placements weighed by one walk, at most: for each instance and move in small clusters less.
+const ROUNDS: usize = 1_000_000;
+const ROUNDS_EACH: usize = 64;
 /// So often a plan that could not be put into an order is mended.
 const MENDINGS: usize = 4;
 /// Legs after the first one, which has as many moves as greedy.
@@ -110,6 +115,13 @@ fn ends(start: &Placement, steps: &[Step]) -> Vec<(InstanceIdx, Kind)> {
     ends.into_iter().filter_map(kind).collect()
 }
 
+/// Steps, and what they come to: the score with the price of copying.
+#[derive(Clone, Debug)]
+struct Found {
+    cost: f64,
+    steps: Vec<Step>,
+}
+
 /// Some moves from one placement to a better one.
 struct Leg<'a> {
     start: &'a Placement,
@@ -139,27 +151,31 @@ impl<'a> Leg<'a> {
         if self.targets.is_empty() {
             return None;
         }
-        let size = self.most.saturating_mul(self.scope.movable.len()).saturating_mul(96);
-        let rounds = size.clamp(20_000, 2_000_000 / (leg + 1));
-        let mut best: Option<(f64, Vec<Step>)> = None;
-        for pass in 0_u64.. {
-            let course = |(at, heat): (usize, &f64)| Course {
-                seed: pass * HEATS.len() as u64 + at as u64,
-                rounds,
-                heat: (*heat, COOL),
+        let size = self.most.saturating_mul(self.scope.movable.len()).saturating_mul(ROUNDS_EACH);
+        let rounds = size.clamp(20_000, ROUNDS / (leg + 1));
+        let mut seed = 0;
+        let mut courses = |heats: &[f64]| -> Vec<Course> {
+            let course = |heat: &f64| {
+                seed += 1;
+                Course { seed, rounds, heat: (*heat, COOL) }
             };
-            let walks = if leg == 0 { HEATS.len() } else { HEATS.len() / 2 };
-            let courses: Vec<Course> = HEATS[..walks].iter().enumerate().map(course).collect();
-            for (cost, steps) in self.together(hint, &courses).into_iter().flatten() {
-                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                    best = Some((cost, steps));
-                }
+            heats.iter().map(course).collect()
+        };
+        let mut best: Option<Found> = None;
+        loop {
+            // What was found before has had its greatest errors mended: it needs no hot walks.
+            let first = if leg == 0 { &HEATS[..] } else { &AGAIN[..] };
+            let found = self.together(hint, &courses(first));
+            best = found.into_iter().chain(best).min_by(|one, other| one.cost.total_cmp(&other.cost));
+            if let Some(found) = &best {
+                let again = self.together(&ends(self.start, &found.steps), &courses(&AGAIN));
+                let all = again.into_iter().chain(best);
+                best = all.min_by(|one, other| one.cost.total_cmp(&other.cost));
             }
             if !go_on() {
-                break;
+                return best.map(|found| found.steps);
             }
         }
-        best.map(|(_, steps)| steps)
     }
 
     /// Several walks, on all processors.
@@ -167,22 +183,22 @@ impl<'a> Leg<'a> {
         &self,
         hint: &[(InstanceIdx, Kind)],
         courses: &[Course],
-    ) -> Vec<Option<(f64, Vec<Step>)>> {
-        let walk = |piece: &[Course]| -> Vec<_> {
-            piece.iter().map(|course| self.walk(hint, *course)).collect()
+    ) -> Vec<Found> {
+        let walk = |piece: &[Course]| -> Vec<Found> {
+            piece.iter().filter_map(|course| self.walk(hint, *course)).collect()
         };
         pieces(self.options.workers(), courses, walk).into_iter().flatten().collect()
     }
 
     /// One walk, put into an order, mended until all of it can be.
-    fn walk(&self, hint: &[(InstanceIdx, Kind)], course: Course) -> Option<(f64, Vec<Step>)> {
+    fn walk(&self, hint: &[(InstanceIdx, Kind)], course: Course) -> Option<Found> {
         let Leg { start, scope, options, .. } = self;
         let (movable, targets) = (&scope.movable, &self.targets);
         let mut walk =
             Walk::new(start, self.scorer.clone(), movable, targets, self.most, options);
         walk.begin_with(hint);
         walk.go(course);
-        let mut best: Option<(f64, Vec<Step>)> = None;
+        let mut best: Option<Found> = None;
         for _ in 0..=MENDINGS {
             let away = walk.best().seats.clone();
             let ordered = order(start, &self.scorer, &away, options.ignore_soft_errors);
@@ -190,8 +206,8 @@ impl<'a> Leg<'a> {
             let (steps, _) = self.polish(ordered.steps, ordered.placement);
             let copied: i64 = steps.iter().map(|step| step.copied).sum();
             let cost = last(&steps)? + options.weigh_copy * copied as f64 / 1024.0;
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, steps.clone()));
+            if best.as_ref().is_none_or(|best| cost < best.cost) {
+                best = Some(Found { cost, steps: steps.clone() });
             }
             if stuck.is_empty() {
                 break;
