@@ -63,14 +63,10 @@ impl Tool for Hsqueeze {
                                  keep the amount of free online resources in a given range";
 
     async fn run(self, cx: &Cx) -> Outcome {
-        if self.execute.exec && self.luxi.luxi.is_none() {
-            return Err(Failure::say(
-                "Error: hsqueeze: Execution of commands possible only on LUXI",
-            ));
-        }
         let verbosity = self.verbosity.level();
         let source = SourceOptions {
             text: self.text.text.clone(),
+            rules: self.text.rules.clone(),
             luxi: self.luxi.luxi.clone(),
             static_kvm_node_memory: self.kvm.static_kvm_node_memory,
             ..SourceOptions::default()
@@ -164,6 +160,10 @@ impl Hsqueeze {
         plan: &Plan,
         sets: &[Vec<Step>],
     ) -> Outcome {
+        let Some(socket) = self.luxi.luxi.as_deref() else {
+            let why = "Execution of commands possible only on LUXI";
+            return Err(Failure::say(format!("Error: hsqueeze: {why}")));
+        };
         let whole = ShortNames::default();
         let moves = sets.iter().map(|set| JobSet::of(cluster, &whole, set));
         let nodes = names(cluster, &plan.nodes);
@@ -187,7 +187,6 @@ impl Hsqueeze {
             comment: format!("{comment} {}", env!("CARGO_PKG_VERSION")),
             priority: 0,
         };
-        let socket = self.luxi.luxi.as_deref().unwrap_or_default();
         execute(cx, socket, &label, jobs, usize::MAX).await
     }
 }
