@@ -155,6 +155,7 @@ impl Hail {
         let static_kvm_node_memory = self.kvm.static_kvm_node_memory;
         (text.is_some() || !simulate.is_empty()).then(|| SourceOptions {
             text,
+            rules: self.text.rules.clone(),
             simulate,
             static_kvm_node_memory,
             ..SourceOptions::default()

@@ -32,6 +32,9 @@ pub struct TextData {
     /// Data of the cluster from FILE
     #[arg(short, long = "text-data", value_name = "FILE")]
     pub text: Option<PathBuf>,
+    /// Placement rules from FILE, one a line in the words of 'gnt-rule add', instead of the cluster's own
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
 }
 
 /// `-m`.
@@ -97,6 +100,7 @@ impl Data {
     pub fn source(&self) -> SourceOptions {
         SourceOptions {
             text: self.text.text.clone(),
+            rules: self.text.rules.clone(),
             master: self.rapi.master.clone(),
             luxi: self.luxi.luxi.clone(),
             request: self.request.ialloc_src.clone(),

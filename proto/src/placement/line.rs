@@ -243,7 +243,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(comment in "[^\n]{0,30}", value in "[a-z'\\\\\" ]{0,10}") {
+        fn what_is_written_is_read(comment in "\\PC{0,30}", value in "[a-z'\\\\\" ]{0,10}") {
             let quoted = value.replace('\\', r"\\").replace('"', "\\\"");
             let spec = RuleSpec {
                 comment,

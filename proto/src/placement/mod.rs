@@ -278,6 +278,21 @@ impl RuleSpec {
         if self.comment.len() > MAX_COMMENT {
             return Err(("comment", format!("it is longer than {MAX_COMMENT} bytes")));
         }
+        let texts = [
+            ("comment", Some(&self.comment)),
+            ("instances", Some(&self.instances)),
+            ("nodes", self.nodes.as_ref()),
+        ];
+        // Each rule is one line of a file.
+        let broken = |text: &&String| text.chars().any(char::is_control);
+        if let Some((part, _)) =
+            texts.into_iter().find(|(_, text)| text.is_some_and(|t| broken(&t)))
+        {
+            return Err((
+                part,
+                "it has a line break, or another character that cannot be seen".into(),
+            ));
+        }
         let instances = compile(&self.instances, INSTANCE_FIELDS).map_err(|e| ("instances", e))?;
         let nodes = self.nodes.as_deref().map(|text| compile(text, NODE_FIELDS));
         let nodes = nodes.transpose().map_err(|e| ("nodes", e))?;
@@ -382,6 +397,8 @@ mod tests {
         );
         let list = RuleSpec { instances: "tags == \"a\"".into(), ..spec(RuleKind::Apart) };
         assert!(refused(&list).contains("tags is a list"), "{}", refused(&list));
+        let lines = RuleSpec { comment: "a\nb".into(), ..spec(RuleKind::Apart) };
+        assert!(refused(&lines).contains("comment: it has a line break"), "{}", refused(&lines));
         let broken = RuleSpec { instances: "name ==".into(), ..spec(RuleKind::Apart) };
         assert!(
             refused(&broken).contains("instances: Error while parsing"),
