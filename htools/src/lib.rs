@@ -10,6 +10,7 @@
 
 pub mod allocate;
 pub mod balance;
+pub mod capacity;
 pub mod carry;
 pub mod fail;
 pub mod health;

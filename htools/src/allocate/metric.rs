@@ -1,5 +1,6 @@
 //! How good a place is.
 
+use crate::tables::decimals;
 use std::cmp::Ordering;
 
 /// How good a place is; less is better.
@@ -23,7 +24,7 @@ impl Metric {
     /// As it is shown.
     pub fn show(&self) -> String {
         match self {
-            Metric::Score(score) => format!("{score:.8}"),
+            Metric::Score(score) => decimals(*score, 8),
             Metric::Lost(lost, disk) => {
                 let lost: Vec<String> = lost.iter().map(i64::to_string).collect();
                 format!("([{}],{disk})", lost.join(","))

@@ -30,6 +30,7 @@ pub use evacuate::{Evacuation, Moved, change_group, evacuate};
 pub use failures::Failures;
 pub use metric::Metric;
 pub use relocate::relocate;
+pub(crate) use search::{Search, Tried};
 pub use several::{allocate_all, allocate_secondary};
 
 use crate::model::{GroupIdx, InstanceIdx, NodeIdx};

@@ -14,7 +14,7 @@ use crate::state::{Outcome, Placement, Working};
 
 /// What became of the candidates of a group.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tried {
+pub(crate) struct Tried {
     pub failures: Failures,
     pub successes: u64,
     pub best: Option<(Metric, Outcome)>,
@@ -23,6 +23,24 @@ pub(super) struct Tried {
 impl Tried {
     pub fn metric(&self) -> Option<&Metric> {
         self.best.as_ref().map(|(metric, _)| metric)
+    }
+
+    /// With what became of further candidates; of equal ones the later primary.
+    pub fn join(mut self, other: Tried) -> Tried {
+        self.failures.add_all(&other.failures);
+        self.successes += other.successes;
+        let rank = |tried: &Tried| {
+            let (metric, outcome) = tried.best.as_ref()?;
+            Some((metric.clone(), std::cmp::Reverse(outcome.primary)))
+        };
+        let better = match (rank(&self), rank(&other)) {
+            (Some(mine), Some(others)) => others < mine,
+            (mine, _) => mine.is_none(),
+        };
+        if better {
+            self.best = other.best;
+        }
+        self
     }
 
     /// The place that was found, or that there is none.
@@ -64,7 +82,7 @@ impl From<Chosen> for Tried {
 }
 
 /// An instance, and what its candidates are judged by.
-pub(super) struct Search<'p> {
+pub(crate) struct Search<'p> {
     placement: &'p Placement,
     instance: InstanceIdx,
     working: Working<'p>,
@@ -138,7 +156,7 @@ impl<'p> Search<'p> {
     }
 
     /// The score after it as the reference computes it for two nodes.
-    pub fn exact_pair(&self, statistics: &Statistics, outcome: &Outcome) -> f64 {
+    pub(super) fn exact_pair(&self, statistics: &Statistics, outcome: &Outcome) -> f64 {
         let change = |at: usize| {
             let changed = &outcome.changed()[at];
             Change::of(self.placement, changed.node, &changed.state)

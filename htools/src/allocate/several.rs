@@ -42,7 +42,11 @@ pub fn allocate_secondary(
     after.change_unplaced(instance, |instance| instance.template = DiskTemplate::Drbd);
     let cluster = after.cluster();
     let group = cluster.nodes[primary.at()].group;
-    let others: Vec<NodeIdx> = cluster.nodes_of(group).filter(|node| *node != primary).collect();
+    let allowed = |node: &NodeIdx| {
+        let listed = rules.restrict_to.as_ref().is_none_or(|only| only.contains(node));
+        *node != primary && listed && !cluster.nodes[node.at()].offline
+    };
+    let others: Vec<NodeIdx> = cluster.nodes_of(group).filter(allowed).collect();
     let everywhere: Vec<NodeIdx> = (0..cluster.nodes.len()).map(NodeIdx::of).collect();
     let search = Search::new(&after, instance, &everywhere, false, rules);
     let tried = search.secondary(primary, &others);

@@ -118,7 +118,8 @@ impl Greedy {
     /// The best move, if one makes the score less.
     fn best(&self) -> Option<Candidate> {
         let workers = self.workers(self.movable.len() * self.targets.len());
-        let close = pieces(workers, &self.movable, |piece| self.closest(piece)).into_iter().flatten();
+        let close =
+            pieces(workers, &self.movable, |piece| self.closest(piece)).into_iter().flatten();
         self.decide(close.collect())
     }
 
@@ -164,7 +165,8 @@ impl Greedy {
             false => self.look(self.movable[*at], Some(changed), &tops[*at]),
         };
         let workers = self.workers(self.movable.len() * looks);
-        let looked = pieces(workers, &positions, |piece| piece.iter().map(look).collect::<Vec<_>>());
+        let looked =
+            pieces(workers, &positions, |piece| piece.iter().map(look).collect::<Vec<_>>());
         kept.tops = looked.into_iter().flatten().collect();
         kept.steps += 1;
         kept.changed.clear();
@@ -247,9 +249,7 @@ impl Iterator for Greedy {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        if self.made >= self.options.max_moves
-            || self.score <= self.floor + self.options.enough
-        {
+        if self.made >= self.options.max_moves || self.score <= self.floor + self.options.enough {
             return None;
         }
         let best = self.next_best()?;

@@ -63,16 +63,4 @@ impl Menu {
         ];
         kinds.into_iter().filter(|(allowed, _)| *allowed).map(|(_, kind)| kind)
     }
-
-    /// Whether a move is allowed.
-    pub fn allows(self, kind: Kind) -> bool {
-        match kind {
-            Kind::Failover => self.failover,
-            Kind::FailoverToAny(_) => self.failover_to_any,
-            Kind::ReplaceSecondary(_) => self.replace_secondary,
-            Kind::ReplaceAndFailover(_) => self.replace_and_failover,
-            Kind::ReplacePrimary(_) => self.replace_primary,
-            Kind::FailoverAndReplace(_) => self.failover_and_replace,
-        }
-    }
 }

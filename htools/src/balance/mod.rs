@@ -4,6 +4,8 @@
 //!   Placement, Scope (what may move), Options ─► plan ─► Plan: steps, each legal, with the score after it
 //! ```
 
+mod explain;
+mod front;
 mod greedy;
 mod lazy;
 mod menu;
@@ -13,9 +15,11 @@ mod plan;
 mod scope;
 mod search;
 
+pub use crate::state::Seat;
+pub use explain::{Explanation, Instead, explain};
+pub use front::front;
 pub use greedy::Greedy;
 pub use options::{Algorithm, Options};
-pub use crate::state::Seat;
 pub use plan::{Plan, Step};
 pub use scope::{Scope, Selection};
 

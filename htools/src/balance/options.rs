@@ -20,6 +20,8 @@ pub struct Options {
     pub max_copy: Option<i64>,
     /// What a GiB to be copied is worth, in units of the score: only [`Algorithm::Search`] weighs it.
     pub weigh_copy: f64,
+    /// Placements that one walk of the search weighs, at most: what the plan costs to find.
+    pub effort: usize,
     /// Processors to use; 0: all there are. The plan is the same.
     pub threads: usize,
     /// Stop when the score is within this of what cannot be avoided.
@@ -47,6 +49,7 @@ impl Default for Options {
             max_moves: usize::MAX,
             max_copy: None,
             weigh_copy: 0.0,
+            effort: 1_000_000,
             threads: 0,
             enough: 1e-9,
             min_gain: 0.01,

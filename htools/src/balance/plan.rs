@@ -55,6 +55,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Its first steps.
+    pub fn cut(&self, start: &Placement, options: &Options, moves: usize) -> Plan {
+        let steps = self.steps[..moves.min(self.steps.len())].to_vec();
+        let mut plan = Plan { steps, ..self.clone() };
+        plan.replay(start, options);
+        plan
+    }
+
     /// Makes the end of its steps its placement.
     pub(super) fn replay(&mut self, start: &Placement, options: &Options) {
         let (mut placement, mut out) = (start.clone(), Outcome::default());

@@ -4,6 +4,7 @@ mod group;
 
 pub use group::{GroupHealth, Health};
 
+use crate::fail::FailMode;
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::state::Placement;
 
@@ -27,14 +28,15 @@ pub fn bad_instances(placement: &Placement, bad_nodes: &[NodeIdx]) -> Vec<Instan
     all.filter(touches).collect()
 }
 
-/// Nodes with more virtual CPUs or spindles in use than their policy allows; in order.
-pub fn overcommitted(placement: &Placement, nodes: &[NodeIdx]) -> Vec<NodeIdx> {
-    let over = |node: &&NodeIdx| {
-        let (state, limits) = (placement.node(**node), placement.limits(**node));
-        let cpus = placement.cluster().nodes[node.at()].total_cpus;
-        let vcpus = state.used_vcpus as f64;
-        let too_many_vcpus = limits.vcpu_ratio >= 0.0 && vcpus > limits.vcpu_ratio * cpus;
-        too_many_vcpus || state.used_spindles as f64 > limits.spindles
-    };
-    nodes.iter().filter(over).copied().collect()
+/// Whether what a node holds is within its policy. Errors: the limit that it exceeds.
+pub fn policy(placement: &Placement, node: NodeIdx) -> Result<(), FailMode> {
+    let (state, limits) = (placement.node(node), placement.limits(node));
+    if state.used_spindles as f64 > limits.spindles {
+        return Err(FailMode::Disk);
+    }
+    let cpus = placement.cluster().nodes[node.at()].total_cpus;
+    if limits.vcpu_ratio >= 0.0 && state.used_vcpus as f64 > limits.vcpu_ratio * cpus {
+        return Err(FailMode::Cpu);
+    }
+    Ok(())
 }

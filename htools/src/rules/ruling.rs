@@ -150,4 +150,12 @@ impl Ruling {
         }
         self.of.push(rules);
     }
+
+    /// The one that was added last goes again; it has no place.
+    pub(crate) fn drop_last(&mut self) {
+        if let Some(last) = self.of.len().checked_sub(1) {
+            self.change_member(InstanceIdx::of(last), vec![]);
+            self.of.pop();
+        }
+    }
 }

@@ -96,7 +96,8 @@ pub struct Scorer {
 impl Scorer {
     /// For the nodes named.
     pub fn new(placement: &Placement, nodes: Vec<NodeIdx>) -> Scorer {
-        let (repeats, weights) = (repeats(placement.cluster()), ORDER.map(|at| SPREADS[at].weight()));
+        let (repeats, weights) =
+            (repeats(placement.cluster()), ORDER.map(|at| SPREADS[at].weight()));
         let weights = if repeats { gathered(weights) } else { weights };
         let outside = Share { spread: [0.0; ROWS], counted: 0.0, online: false, inside: false };
         let mut scorer = Scorer {

@@ -2,6 +2,8 @@
 
 use super::Placement;
 use crate::model::{InstanceIdx, NodeIdx};
+use crate::rules;
+use std::sync::Arc;
 
 impl Placement {
     /// The instance is nowhere, but what it takes of its node stays taken there: it is to be made anew elsewhere.
@@ -34,5 +36,19 @@ impl Placement {
             self.peers[secondary.at() * count + from.at()] -= memory;
             self.tops[secondary.at()] = self.top(secondary);
         }
+    }
+
+    /// Forgets the instance that was added last, which has no place.
+    pub(crate) fn drop_last(&mut self) {
+        let Some(last) = self.primary.len().checked_sub(1) else { return };
+        debug_assert_eq!(self.primary[last], NodeIdx::NONE, "its node would not know");
+        self.primary.pop();
+        self.secondary.pop();
+        self.rules.exclusion.pop();
+        self.rules.desired.pop();
+        let cluster = Arc::make_mut(&mut self.cluster);
+        rules::leave(&mut cluster.rules, InstanceIdx::of(last));
+        cluster.instances.pop();
+        self.ruling.drop_last();
     }
 }

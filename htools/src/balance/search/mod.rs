@@ -29,9 +29,9 @@ const AGAIN: [f64; 2] = [0.01, 0.03];
 /// The heat at which all end, and at which a plan that could not be put into an order is mended.
 const COOL: f64 = 0.002;
 const LUKEWARM: f64 = 0.01;
-/// Placements weighed by one walk, at most: for each instance and move in small clusters less.
-const ROUNDS: usize = 1_000_000;
+/// Placements weighed by one walk for each instance and move, and at least.
 const ROUNDS_EACH: usize = 64;
+const ROUNDS: usize = 20_000;
 /// So often a plan that could not be put into an order is mended.
 const MENDINGS: usize = 4;
 /// Legs after the first one, which has as many moves as greedy.
@@ -152,7 +152,7 @@ impl<'a> Leg<'a> {
             return None;
         }
         let size = self.most.saturating_mul(self.scope.movable.len()).saturating_mul(ROUNDS_EACH);
-        let rounds = size.clamp(20_000, ROUNDS / (leg + 1));
+        let rounds = size.max(ROUNDS).min(self.options.effort / (leg + 1));
         let mut seed = 0;
         let mut courses = |heats: &[f64]| -> Vec<Course> {
             let course = |heat: &f64| {
@@ -166,7 +166,8 @@ impl<'a> Leg<'a> {
             // What was found before has had its greatest errors mended: it needs no hot walks.
             let first = if leg == 0 { &HEATS[..] } else { &AGAIN[..] };
             let found = self.together(hint, &courses(first));
-            best = found.into_iter().chain(best).min_by(|one, other| one.cost.total_cmp(&other.cost));
+            best =
+                found.into_iter().chain(best).min_by(|one, other| one.cost.total_cmp(&other.cost));
             if let Some(found) = &best {
                 let again = self.together(&ends(self.start, &found.steps), &courses(&AGAIN));
                 let all = again.into_iter().chain(best);
@@ -179,11 +180,7 @@ impl<'a> Leg<'a> {
     }
 
     /// Several walks, on all processors.
-    fn together(
-        &self,
-        hint: &[(InstanceIdx, Kind)],
-        courses: &[Course],
-    ) -> Vec<Found> {
+    fn together(&self, hint: &[(InstanceIdx, Kind)], courses: &[Course]) -> Vec<Found> {
         let walk = |piece: &[Course]| -> Vec<Found> {
             piece.iter().filter_map(|course| self.walk(hint, *course)).collect()
         };
@@ -194,8 +191,7 @@ impl<'a> Leg<'a> {
     fn walk(&self, hint: &[(InstanceIdx, Kind)], course: Course) -> Option<Found> {
         let Leg { start, scope, options, .. } = self;
         let (movable, targets) = (&scope.movable, &self.targets);
-        let mut walk =
-            Walk::new(start, self.scorer.clone(), movable, targets, self.most, options);
+        let mut walk = Walk::new(start, self.scorer.clone(), movable, targets, self.most, options);
         walk.begin_with(hint);
         walk.go(course);
         let mut best: Option<Found> = None;
@@ -214,11 +210,7 @@ impl<'a> Leg<'a> {
             }
             walk.bar(&stuck);
             walk.begin_with(&ends(start, &steps));
-            walk.go(Course {
-                rounds: course.rounds / 8,
-                heat: (LUKEWARM, COOL),
-                ..course
-            });
+            walk.go(Course { rounds: course.rounds / 8, heat: (LUKEWARM, COOL), ..course });
         }
         best
     }

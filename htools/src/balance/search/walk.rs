@@ -12,8 +12,8 @@
 //! exactly for the same seed.
 //! Source: Kirkpatrick, Gelatt, Vecchi, "Optimization by Simulated Annealing", Science 220 (1983).
 
-use super::super::menu::Menu;
 use super::super::Options;
+use super::super::menu::Menu;
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::Kind;
 use crate::score::Scorer;
@@ -264,7 +264,12 @@ impl<'o> Walk<'o> {
         self.weigh_with(instance, Some(kind), true)
     }
 
-    fn weigh_with(&mut self, instance: InstanceIdx, kind: Option<Kind>, force: bool) -> Option<f64> {
+    fn weigh_with(
+        &mut self,
+        instance: InstanceIdx,
+        kind: Option<Kind>,
+        force: bool,
+    ) -> Option<f64> {
         self.weighed += 1;
         let copied = self.copied_with(instance, kind);
         if self.options.max_copy.is_some_and(|most| copied > most && copied > self.copied) {
