@@ -1,6 +1,7 @@
 //! Shell completions and manual pages, from the same definitions as the parser.
 
 use crate::commands;
+use crate::htools;
 use crate::tool::Tool;
 use clap::Command;
 use clap_complete::Shell;
@@ -26,6 +27,9 @@ pub fn completions(shell: Shell, out: &mut dyn Write) {
     for tool in commands::TOOLS {
         clap_complete::generate(shell, &mut tree(tool), tool.program, out);
     }
+    for tool in htools::TOOLS {
+        clap_complete::generate(shell, &mut tool.command(), tool.name, out);
+    }
 }
 
 /// Writes a manual page for each tool into a directory, its commands included.
@@ -45,6 +49,11 @@ pub fn manuals(dir: &Path) -> std::io::Result<()> {
             man.render_options_section(&mut page)?;
         }
         std::fs::write(dir.join(format!("{}.8", tool.program)), page)?;
+    }
+    for tool in htools::TOOLS {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(tool.command()).section("1").render(&mut page)?;
+        std::fs::write(dir.join(format!("{}.1", tool.name)), page)?;
     }
     Ok(())
 }

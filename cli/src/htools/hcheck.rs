@@ -104,7 +104,7 @@ impl Tool for Hcheck {
                 (_, false) => "No need to rebalance cluster, no problems found.",
             })?;
         }
-        let print = Print { cx, placement: &placement, programs, bad };
+        let print = Print { cx, placement: &placement, programs, capacity, bad };
         print.groups()?;
         print.health(BEFORE, &before)?;
         let simulates = bad && !self.no_simulation;
@@ -134,6 +134,8 @@ struct Print<'a> {
     cx: &'a Cx,
     placement: &'a Placement,
     programs: bool,
+    /// Whether it was asked what could fail.
+    capacity: bool,
     /// [Q] The verdict before balancing is repeated after it.
     bad: bool,
 }
@@ -181,7 +183,8 @@ impl Print<'_> {
     }
 
     fn figures(&self, prefix: &str, counts: [usize; 5]) -> Outcome {
-        for ((people, programs), count) in FIGURES.iter().zip(counts) {
+        let shown = if self.capacity { FIGURES.len() } else { FIGURES.len() - 1 };
+        for ((people, programs), count) in FIGURES.iter().zip(counts).take(shown) {
             match self.programs {
                 true => say!(self.cx, "{prefix}_{programs}={count}"),
                 false => say!(self.cx, "    {people}: {count}"),

@@ -64,13 +64,12 @@ impl Tool for Hinfo {
             show::policy(cx, &cluster)?;
         }
         let counts = (cluster.nodes.len(), cluster.instances.len(), cluster.groups.len());
-        let plural = if counts.2 == 1 { "" } else { "s" };
         say!(
             cx,
-            "Loaded {} nodes, {} instances, {} node group{plural}",
-            counts.0,
-            counts.1,
-            counts.2
+            "Loaded {}, {}, {}",
+            counted(counts.0, "node"),
+            counted(counts.1, "instance"),
+            counted(counts.2, "node group")
         );
         let names = ShortNames::of(&cluster);
         if verbosity > 2 {
@@ -87,7 +86,7 @@ impl Tool for Hinfo {
         let bad = health::bad_nodes(&placement, &all);
         cx.say(match bad.is_empty() {
             true => "Cluster is N+1 happy",
-            false => "Cluster is not N+1 happy",
+            false => "Cluster is N+1 unhappy",
         })?;
         let score = Score::of(&placement, &all);
         say!(cx, "Cluster coefficients:");
@@ -95,6 +94,10 @@ impl Tool for Hinfo {
         say!(cx, "Cluster score: {}", decimals(score.total, 8));
         Ok(())
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Instances with nodes in several groups, and a line for each group.
@@ -117,7 +120,7 @@ fn groups(cx: &Cx, placement: &Placement) -> Outcome {
         ("Instances", true),
         ("Bad_Nodes", true),
         ("Bad_Instances", true),
-        ("N+1", true),
+        ("N+1", false),
         ("Score", true),
     ]);
     for (at, group) in cluster.groups.iter().enumerate() {

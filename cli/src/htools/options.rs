@@ -257,8 +257,8 @@ impl Balancing {
             disk_moves: !self.no_disk_moves,
             instance_moves: !self.no_instance_moves,
             evacuate: self.evac_mode,
-            restricted_migration: false,
             ignore_soft_errors: self.soft.ignore_soft_errors,
+            ..balance::Options::default()
         }
     }
 }

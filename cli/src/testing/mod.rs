@@ -4,6 +4,7 @@ mod confd;
 mod fake_master;
 mod filters;
 mod help;
+mod htools;
 mod jobs;
 mod lists;
 mod parse;
@@ -28,7 +29,7 @@ pub struct Ran {
 
 /// A file in memory.
 #[derive(Clone, Default)]
-struct Memory(Rc<RefCell<Vec<u8>>>);
+pub struct Memory(Rc<RefCell<Vec<u8>>>);
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -42,7 +43,8 @@ impl Write for Memory {
 }
 
 impl Memory {
-    fn text(&self) -> String {
+    /// What was written.
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.borrow().clone()).expect("text")
     }
 }

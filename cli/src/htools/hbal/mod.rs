@@ -174,6 +174,11 @@ impl Hbal {
             let touched = health::bad_instances(placement, &bad).len();
             say!(cx, "Initial check done: {} bad nodes, {touched} bad instances.", bad.len());
         }
+        let others: Vec<NodeIdx> =
+            nodes.iter().copied().filter(|node| !bad.contains(node)).collect();
+        if self.verbosity.level() > 4 {
+            judged(cx, placement, &bad, &others)?;
+        }
         if !bad.is_empty() {
             say!(
                 cx,
@@ -181,11 +186,9 @@ impl Hbal {
                  N+1 happy."
             );
         }
-        let others: Vec<NodeIdx> =
-            nodes.iter().copied().filter(|node| !bad.contains(node)).collect();
-        let over = health::overcommitted(placement, &others);
-        if !over.is_empty() {
-            say!(cx, "The cluster contains {} policy-violating nodes.", over.len());
+        let over = others.iter().filter(|node| health::policy(placement, **node).is_err()).count();
+        if over > 0 {
+            say!(cx, "The cluster contains {over} policy-violating nodes.");
             cx.say(match self.balancing.soft.ignore_soft_errors {
                 true => "Continuing, ignoring soft errors.",
                 false => {
@@ -297,6 +300,21 @@ impl Hbal {
         }
         Ok(())
     }
+}
+
+/// Which nodes are bad, which are not, and how those are by their policy.
+fn judged(cx: &Cx, placement: &Placement, bad: &[NodeIdx], others: &[NodeIdx]) -> Outcome {
+    let name = |node: &NodeIdx| format!("{:?}", placement.cluster().nodes[node.at()].name);
+    let names = |nodes: &[NodeIdx]| nodes.iter().map(name).collect::<Vec<_>>().join(",");
+    let verdict = |node: &NodeIdx| match health::policy(placement, *node) {
+        Ok(()) => format!("({},Ok ())", name(node)),
+        Err(limit) => format!("({},Bad {limit})", name(node)),
+    };
+    let verdicts: Vec<String> = others.iter().map(verdict).collect();
+    say!(cx, "Bad nodes: [{}]", names(bad));
+    say!(cx, "N+1 happy nodes: [{}]", names(others));
+    say!(cx, "Node policy status: [{}]", verdicts.join(","));
+    Ok(())
 }
 
 /// Memory as nodes reported it, and free disk; MiB of all nodes named.

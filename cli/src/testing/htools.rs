@@ -1,0 +1,277 @@
+//! The placement tools' whole output for clusters in `fixtures/htools`, as `scripts/record-htools` wrote it
+//! down from the reference's, or, behind `# ours`, as it was read and found right.
+
+use super::{FakeMaster, Memory, Ran, run_alone, run_answering};
+use crate::context::{Cx, Environment, Io, Tty};
+use crate::failure::Outcome;
+use crate::htools::TOOLS;
+use crate::htools::execute::{JobSet, Label, execute};
+use roost_proto::error::Error;
+use roost_proto::opcodes::InstanceMigrate;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/htools")
+}
+
+/// Lines with a mark in front, and paths as the files of cases have them.
+fn marked(text: &mut String, mark: char, lines: &str, scratch: &str) {
+    let here = fixtures();
+    for line in lines.lines() {
+        let line = line.replace(scratch, "%").replace(&*here.to_string_lossy(), "@");
+        let _ = writeln!(text, "{mark} {line}");
+    }
+}
+
+/// Runs a command line of a file of cases; the case as the file would have it.
+async fn case(line: &str, scratch: &str) -> String {
+    let words = line.replace('@', &fixtures().to_string_lossy()).replace('%', scratch);
+    let (tool, rest) = words.split_once(' ').unwrap_or((&words, ""));
+    let Ran { code, out, err } = run_alone(&format!("/usr/bin/{tool} {rest}")).await;
+    let mut text = format!("$ {line}\n= {code}\n");
+    marked(&mut text, '>', &out, scratch);
+    marked(&mut text, '!', &err, scratch);
+    text
+}
+
+/// Runs all cases of a file and compares. With UPDATE_FIXTURES=1 our own cases are written anew.
+async fn golden(name: &str) {
+    let path = fixtures().join(name);
+    let text = std::fs::read_to_string(&path).expect("a file of cases");
+    let scratch = tempfile::tempdir().expect("temporary directory");
+    let directory = scratch.path().to_string_lossy().into_owned();
+    let update = std::env::var_os("UPDATE_FIXTURES").is_some();
+    let (mut new, mut ours, mut failed) = (String::new(), false, 0);
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        ours |= line == "# ours";
+        let Some(command) = line.strip_prefix("$ ") else {
+            let _ = writeln!(new, "{line}");
+            continue;
+        };
+        let mut expected = format!("{line}\n");
+        while let Some(line) = lines.next_if(|line| line.starts_with(['=', '>', '!'])) {
+            let _ = writeln!(expected, "{line}");
+        }
+        let found = case(command, &directory).await;
+        if found != expected && !(update && ours) {
+            eprintln!("--- expected in {name}:\n{expected}--- found:\n{found}");
+            failed += 1;
+        }
+        new.push_str(if update && ours { &found } else { &expected });
+    }
+    if update {
+        std::fs::write(&path, new).expect("written");
+    }
+    assert_eq!(failed, 0, "cases of {name} differ");
+}
+
+#[tokio::test]
+async fn hbal_prints_what_the_reference_prints() {
+    golden("hbal.golden").await;
+}
+
+#[tokio::test]
+async fn hinfo_prints_what_the_reference_prints() {
+    golden("hinfo.golden").await;
+}
+
+#[tokio::test]
+async fn hroller_prints_what_the_reference_prints() {
+    golden("hroller.golden").await;
+}
+
+#[tokio::test]
+async fn hsqueeze_prints_what_the_reference_prints() {
+    golden("hsqueeze.golden").await;
+}
+
+#[tokio::test]
+async fn hcheck_prints_what_the_reference_prints() {
+    golden("hcheck.golden").await;
+}
+
+/// The last score of a plan's lines, or the first if it has none, and how many lines there are.
+fn end_of(out: &str) -> (f64, usize) {
+    let number = |text: &str| text.parse::<f64>().expect("a score");
+    let begin = out.lines().find_map(|line| line.strip_prefix("Initial score: ")).map(number);
+    let steps = out.lines().filter_map(|line| line.split_once(" a=").map(|(step, _)| step));
+    let scores: Vec<f64> =
+        steps.map(|step| number(step.split_whitespace().last().unwrap_or_default())).collect();
+    (*scores.last().or(begin.as_ref()).expect("a score"), scores.len())
+}
+
+#[tokio::test]
+async fn the_default_ends_no_worse_than_greedy_and_tells_what_it_copies() {
+    for cluster in ["eight.data", "mixed.data", "bad.data"] {
+        for most in [1, 2, 5, 12, 200] {
+            let line = format!("hbal -t {}/{cluster} -l {most}", fixtures().display());
+            let ours = run_alone(&line).await;
+            let greedy = run_alone(&format!("{line} --algorithm=greedy")).await;
+            let (ours_end, ours_moves) = end_of(&ours.out);
+            let (greedy_end, _) = end_of(&greedy.out);
+            assert!(ours_end <= greedy_end + 1e-8, "{line}: {}\n{}", ours.out, greedy.out);
+            assert!(ours_moves <= most, "{line}: {}", ours.out);
+            let length = format!("Solution length={ours_moves}\n");
+            let (_, after) = ours.out.split_once(&length).expect("a length");
+            let copied = after.strip_prefix("Data to copy: ").and_then(|r| r.split_once(" GiB\n"));
+            let (gib, rest) = copied.expect("how much is copied");
+            assert!(gib.parse::<f64>().is_ok_and(|gib| gib >= 0.0) && rest.is_empty(), "{after}");
+            assert!(!greedy.out.contains("Data to copy"), "{}", greedy.out);
+        }
+    }
+}
+
+#[tokio::test]
+async fn copies_are_limited_on_demand() {
+    let line = format!("hbal -t {}/eight.data", fixtures().display());
+    for (option, least, most) in [("", 100.0, 1e9), (" --max-copy=50g", 0.0, 50.0)] {
+        let ran = run_alone(&format!("{line}{option}")).await;
+        let copied =
+            ran.out.lines().find_map(|l| l.strip_prefix("Data to copy: ")).expect("a line");
+        let gib: f64 = copied.trim_end_matches(" GiB").parse().expect("a number");
+        assert!((least..=most).contains(&gib), "{option}: {}", ran.out);
+    }
+    let ran = run_alone(&format!("{line} --max-copy=much")).await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("amount to copy: Can't parse string 'much'"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_tool_is_found_by_name_and_by_variable() {
+    for (line, variable) in [
+        ("/usr/bin/hinfo --version", None),
+        ("gnt hinfo --version", None),
+        ("htools -V", Some("hinfo")),
+        ("hbal --vers", Some("HINFO")),
+    ] {
+        let environment =
+            Environment { htools: variable.map(str::to_owned), ..Environment::default() };
+        let ran = run_answering(line, environment, &[]).await;
+        assert_eq!(ran.code, 0, "{line}: {}", ran.err);
+        assert!(ran.out.starts_with("hinfo (ganeti) version "), "{line}: {}", ran.out);
+    }
+    let environment = Environment { htools: Some("nonsense".into()), ..Environment::default() };
+    let ran = run_answering("htools", environment, &[]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.starts_with("Unrecognised personality 'nonsense'.\n"), "{}", ran.err);
+    assert!(ran.err.contains("\n hbal     - cluster balancer that looks at"), "{}", ran.err);
+    // The other tools do not care.
+    let environment = Environment { htools: Some("hbal".into()), ..Environment::default() };
+    let ran = run_answering("gnt-node --version", environment, &[]).await;
+    assert!(ran.out.starts_with("gnt-node (ganeti"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn wrong_command_lines_are_refused() {
+    for (line, code, words) in [
+        ("hbal --nonsense", 2, "Command line error: unrecognized option `--nonsense'\n"),
+        ("hbal --mi 3", 2, "option `--mi' is ambiguous"),
+        ("hbal -t", 2, "option `-t' requires an argument FILE"),
+        ("hbal -L x", 1, "Error: This program doesn't take any arguments.\n"),
+        ("hbal -X", 1, "Error: hbal: Execution of commands possible only on LUXI\n"),
+        ("hbal -pfoo", 1, "unknown field 'foo' of nodes; there are: idx, name, fqdn, "),
+        (
+            "hcheck --algorithm=best",
+            1,
+            "Unknown algorithm 'best', pass one of 'greedy' or 'search'",
+        ),
+        ("hinfo -t /nonexistent", 1, "Error: failed to load data, aborting: /nonexistent: "),
+    ] {
+        let ran = run_alone(line).await;
+        assert_eq!(ran.code, code, "{line}: {}", ran.err);
+        assert!(ran.err.contains(words), "{line}: {}", ran.err);
+        assert_eq!(ran.out, "", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_file_is_named_with_line_and_field() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("broken.data");
+    let good = std::fs::read_to_string(fixtures().join("eight.data")).expect("a cluster");
+    std::fs::write(&path, good.replacen("|65536|4096|", "|65536|much|", 1)).expect("written");
+    let ran = run_alone(&format!("hbal -t {}", path.display())).await;
+    let expected = format!(
+        "Error: failed to load data, aborting: {}: line 5: node memory: 'much' is not a number\n",
+        path.display()
+    );
+    assert_eq!((ran.code, ran.err), (1, expected));
+}
+
+#[tokio::test]
+async fn every_tool_describes_its_options() {
+    for tool in TOOLS {
+        let command = tool.command();
+        command.clone().debug_assert();
+        for option in command.get_opts() {
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(option.get_long().is_some() && !help.is_empty(), "{} {option}", tool.name);
+        }
+        let ran = run_alone(&format!("{} --help", tool.name)).await;
+        assert!(ran.out.contains(&format!("Usage: {} [OPTION...]", tool.name)), "{}", ran.out);
+        let ran = run_alone(&format!("{} --help-completion", tool.name)).await;
+        assert!(ran.out.contains("-h,--help none\n"), "{}", ran.out);
+    }
+}
+
+/// Carries sets of one job for each instance named out.
+async fn carry_out(master: &FakeMaster, sets: &[&[&str]], count: usize) -> (Outcome, String) {
+    let (out, err) = (Memory::default(), Memory::default());
+    let io = Io::new(Box::new(out.clone()), Box::new(err), false, Tty::Nobody);
+    let cx = Cx::new("hbal", "hbal", master.environment(), io);
+    let label = Label {
+        tool: "hbal",
+        comment: "rebalancing".into(),
+        reason: "because".into(),
+        priority: -10,
+    };
+    let sets = sets.iter().map(|names| JobSet {
+        title: format!("for instances {}", names.join(", ")),
+        jobs: names
+            .iter()
+            .map(|name| (name.to_string(), vec![InstanceMigrate::new(*name).into()]))
+            .collect(),
+    });
+    let ended = execute(&cx, "", &label, sets.collect(), count).await;
+    (ended, out.text())
+}
+
+#[tokio::test]
+async fn sets_are_carried_out_in_turn() {
+    let master = FakeMaster::start();
+    let (ended, out) = carry_out(&master, &[&["web1", "web2"], &["web3"]], usize::MAX).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!(
+        out,
+        "Executing jobset for instances web1, web2\nGot job IDs 1, 2\nJob 1 for web1 is done\n\
+         Job 2 for web2 is done\nExecuting jobset for instances web3\nGot job IDs 3\n\
+         Job 3 for web3 is done\n"
+    );
+    let jobs = master.submitted();
+    assert_eq!(jobs.len(), 3);
+    let op = &jobs[0][0];
+    assert_eq!((&op["OP_ID"], &op["priority"]), (&json!("OP_INSTANCE_MIGRATE"), &json!(-10)));
+    assert_eq!((&op["reason"][0][0], &op["reason"][0][1]), (&json!("hbal"), &json!("because")));
+    let (ended, out) = carry_out(&master, &[&["web1"], &["web3"]], 1).await;
+    assert!(ended.is_ok() && !out.contains("web3"), "{out}");
+}
+
+#[tokio::test]
+async fn nothing_is_begun_after_a_set_that_failed() {
+    let failure = Err(Error::exec("no way"));
+    let master = FakeMaster::start().answer("OP_INSTANCE_MIGRATE", failure);
+    let (ended, out) = carry_out(&master, &[&["web1"], &["web2"]], usize::MAX).await;
+    let failure = ended.expect_err("it failed");
+    let text = failure.text().expect("words");
+    assert_eq!(failure.code(), 1);
+    assert!(
+        text.starts_with("Error: Not all jobs completed successfully: job 1 for web1: "),
+        "{text}"
+    );
+    assert!(text.contains("no way") && text.ends_with("\nAborting."), "{text}");
+    assert!(!out.contains("web2"), "{out}");
+    assert_eq!(master.submitted().len(), 1);
+}
