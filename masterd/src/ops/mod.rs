@@ -165,7 +165,8 @@ impl Planner for Operations {
 
     fn plan(&self, input: &mut PlanInput<'_>) -> Result<Plan> {
         let op = input.op;
-        let plan = operation(&op.op)?.plan(&mut Context::new(input))?;
+        let mut plan = operation(&op.op)?.plan(&mut Context::new(input))?;
+        placement_rule::tell(&mut plan, input.config);
         hooks::around(plan, input)
     }
 

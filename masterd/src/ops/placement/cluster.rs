@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::nodes::NodeView;
 use crate::ops::Context;
 use crate::ops::disks::space;
+use crate::placement_rules;
 use crate::query::storage::Storage;
 use crate::query::{self, Place};
 use roost_htools::model::{
@@ -205,6 +206,7 @@ pub fn make<'r>(
         running: running(told),
     };
     cluster.instances = instances.iter().map(|instance| one.instance(instance)).collect();
+    cluster.rules = placement_rules::resolved(config, &cluster);
     let instance_ids: Vec<InstanceId> = instances.iter().map(|instance| instance.uuid).collect();
     Snapshot {
         cluster: Arc::new(cluster),

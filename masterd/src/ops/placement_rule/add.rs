@@ -67,8 +67,8 @@ mod tests {
         assert_eq!(
             plan.say,
             [
-                "  - WARNING: rule 'db': it is about 3 instances, but there are 2 nodes",
-                "  - INFO: rule 'db' is violated: db1, db2, db3 are on node1",
+                " - WARNING: rule 'db': it is about 3 instances, but there are 2 nodes",
+                " - WARNING: placement rule 'db' is violated: db1, db2, db3 are on node1",
             ]
         );
         let rule = find(&site.config, "db").expect("made");

@@ -8,6 +8,7 @@ mod modify;
 mod remove;
 
 use crate::config::{Change, Config, Object};
+use crate::jobs::plan::Plan;
 use crate::ops::Context;
 use crate::placement_rules::Judged;
 use roost_htools::rules;
@@ -26,7 +27,7 @@ fn check_name(config: &Config, rule: &PlacementRule) -> Result<()> {
     }
 }
 
-/// Says what a change means for the cluster as it is.
+/// Says why a rule cannot be kept, if that is so.
 fn say(cx: &mut Context<'_, '_>, change: &Change, name: &str) {
     let Ok((next, _)) = cx.config().apply(std::slice::from_ref(change), 0.0) else { return };
     let judged = Judged::new(&next);
@@ -35,10 +36,36 @@ fn say(cx: &mut Context<'_, '_>, change: &Change, name: &str) {
             cx.warn(format!("rule '{name}': {doubt}"));
         }
     }
-    let Some((_, verdict)) = judged.of(name) else { return };
-    for problem in &verdict.problems {
-        cx.info(format!("rule '{name}' is violated: {}", problem.text));
+}
+
+/// Adds to a plan's log which rules it violates: whoever says where an instance is to be gets it, and is told.
+/// What was violated before in the same way is not news.
+pub fn tell(plan: &mut Plan, config: &Config) {
+    let changes = &plan.pivot.changes;
+    let concerns = |change: &Change| !matches!(change, Change::Update(Object::Cluster(_)));
+    let makes_rules = |change: &Change| matches!(change, Change::Add(Object::Rule(_)));
+    let has_rules = !config.rules.is_empty() || changes.iter().any(makes_rules);
+    if !has_rules || !changes.iter().any(concerns) {
+        return;
     }
+    // One that does not fit is refused elsewhere.
+    let Ok((next, _)) = config.apply(changes, 0.0) else { return };
+    let before = problems(config);
+    for problem in problems(&next).into_iter().filter(|problem| !before.contains(problem)) {
+        plan.say.push(format!(" - WARNING: {problem}"));
+    }
+}
+
+fn problems(config: &Config) -> Vec<String> {
+    let judged = Judged::new(config);
+    let rules = judged.cluster.rules.iter().zip(&judged.verdicts);
+    let words = |(rule, verdict): (&rules::Rule, &rules::Verdict)| {
+        let what = if rule.is_hard() { "placement rule" } else { "wish" };
+        let name = rule.spec.name.clone();
+        let texts = verdict.problems.iter().map(|problem| problem.text.clone());
+        texts.map(|text| format!("{what} '{name}' is violated: {text}")).collect::<Vec<_>>()
+    };
+    rules.flat_map(words).collect()
 }
 
 fn object(rule: PlacementRule) -> Object {

@@ -106,7 +106,7 @@ mod tests {
             comment: Some(String::new()),
             ..PlacementRuleModify::new("data")
         });
-        assert_eq!(plan.say, ["  - INFO: rule 'data' is violated: db1 is on node1"]);
+        assert_eq!(plan.say, [" - WARNING: wish 'data' is violated: db1 is on node1"]);
         let spec = &find(&site.config, "data").expect("it").spec;
         assert_eq!((spec.mirrors, spec.comment.as_str()), (false, ""));
     }

@@ -86,7 +86,7 @@ codes! {
     /// Its software is of another version.
     ENODEVERSION: "node";
     /// Instances are where a placement rule does not allow them. Not in Ganeti.
-    ERULEVIOLATED: "placement rule";
+    ERULEVIOLATED: "rule";
 }
 
 /// Codes of Ganeti's that we never emit, but that scripts may ask to be ignored.

@@ -61,7 +61,7 @@ mod tests {
         site.run(PlacementRuleAdd { nodes, ..wish });
         let lines = [
             "* Verifying placement rules",
-            "  - ERROR: placement rule far: apart: db1, db2 are on node1",
+            "  - ERROR: rule far: apart: db1, db2 are on node1",
             "* Placement rule 'near' is satisfied",
             "  - NOTICE: wish 'wish' not fulfilled: prefer: db1 is on node2",
         ]
