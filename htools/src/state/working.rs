@@ -31,6 +31,19 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What takes it back once it has happened, if it is asked for before.
+    pub fn undo(&self, placement: &Placement, instance: InstanceIdx) -> Outcome {
+        let mut undo = *self;
+        for changed in &mut undo.changed[..self.count] {
+            changed.state = *placement.node(changed.node);
+        }
+        (undo.primary, undo.secondary) =
+            (placement.primary(instance), placement.secondary(instance));
+        undo.location_conflicts = -self.location_conflicts;
+        undo.rules = -self.rules;
+        undo
+    }
+
     /// The nodes that would be different.
     pub fn changed(&self) -> &[Changed] {
         &self.changed[..self.count]

@@ -50,6 +50,7 @@ pub struct Away {
 /// See the module.
 pub struct Walk<'o> {
     options: &'o Options,
+    start: (Placement, Scorer),
     placement: Placement,
     scorer: Scorer,
     /// By instance: where it began, and what may be done with it.
@@ -88,6 +89,7 @@ impl<'o> Walk<'o> {
         let cost = scorer.now();
         Walk {
             options,
+            start: (start.clone(), scorer.clone()),
             scorer,
             home: all().map(|at| Seat::of(start, at)).collect(),
             movable: movable.iter().copied().filter(useful).collect(),
@@ -109,12 +111,10 @@ impl<'o> Walk<'o> {
 
     /// Begins with these away, and no others. Those that do not fit stay at home.
     pub fn begin_with(&mut self, seats: &[(InstanceIdx, Kind)]) {
-        while let Some((instance, _)) = self.away.last().copied() {
-            match self.weigh_with(instance, None, true) {
-                Some(cost) => self.take(instance, None, cost),
-                None => break,
-            }
-        }
+        (self.placement, self.scorer) = self.start.clone();
+        self.place.fill(None);
+        self.away.clear();
+        (self.copied, self.cost) = (0, self.scorer.now());
         self.best = Away { seats: vec![], cost: f64::INFINITY };
         for (instance, kind) in seats.iter().take(self.most) {
             if let Some(cost) = self.weigh(*instance, Some(*kind)) {
@@ -211,6 +211,7 @@ impl<'o> Walk<'o> {
         let (back, was) = self.away[rng.usize(..self.away.len())];
         let before = self.cost;
         let Some(cost) = self.weigh(back, None) else { return };
+        let undo = self.out.undo(&self.placement, back);
         self.take(back, None, cost);
         let mut best: Option<(f64, InstanceIdx, Kind)> = None;
         for _ in 0..TRIES {
@@ -232,11 +233,8 @@ impl<'o> Walk<'o> {
             self.note();
             return;
         }
-        // It was there a moment ago, so it fits.
-        match self.weigh_forced(back, was) {
-            Some(_) => self.take(back, Some(was), before),
-            None => debug_assert!(false, "it does not fit where it was"),
-        }
+        self.out = undo;
+        self.take(back, Some(was), before);
     }
 
     /// Where a move from home leads.
@@ -258,10 +256,6 @@ impl<'o> Walk<'o> {
         let fled = offline(home.primary) || home.secondary.is_some_and(offline);
         let force = self.options.ignore_soft_errors || (kind.is_some() && fled);
         self.weigh_with(instance, kind, force)
-    }
-
-    fn weigh_forced(&mut self, instance: InstanceIdx, kind: Kind) -> Option<f64> {
-        self.weigh_with(instance, Some(kind), true)
     }
 
     fn weigh_with(
