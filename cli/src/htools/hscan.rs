@@ -140,7 +140,8 @@ mod tests {
     use crate::testing::run_alone;
     use std::path::Path;
 
-    /// As Ganeti 3.0.2's hscan prints it of the same documents.
+    /// As Ganeti 3.0.2's hscan prints it of the same documents, but that shares of nothing are 0 and not -Infinity
+    /// or NaN.
     const SHOWN: &str = include_str!("../../fixtures/htools/hscan.txt");
     const SAVED: &str = include_str!("../../../htools/fixtures/sources/rapi.data");
 

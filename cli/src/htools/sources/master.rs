@@ -15,6 +15,12 @@ pub async fn load(client: &Client) -> Result<Known, String> {
         failure.text().unwrap_or_else(|| "the master does not answer".to_owned())
     };
     let answers = ask(client).await.map_err(said)?;
+    if let Some(master) = client.copy_of() {
+        return Err(format!(
+            "this node has a copy of the configuration, but what nodes report is known to the master only: run \
+             it on '{master}'"
+        ));
+    }
     let mut known = read(&answers).map_err(|why| why.to_string())?;
     let specs = rules(client).await.map_err(said)?;
     let specs = rules::read(&specs).map_err(|why| format!("placement rules: {why}"))?;

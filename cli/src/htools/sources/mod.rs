@@ -18,6 +18,7 @@ mod tests;
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use roost_htools::model::{Cluster, Utilisation};
+use roost_htools::request;
 use roost_htools::rules::{self, Rule};
 use roost_htools::sources::{Known, simulate, utilisation};
 use roost_htools::text;
@@ -90,7 +91,10 @@ pub async fn known(cx: &Cx, options: &SourceOptions) -> Result<Known, String> {
     }
     match (&options.text, &options.request) {
         (Some(path), _) => text_file(path).map(bare),
-        (None, Some(_)) => Err("This source is not there yet".into()),
+        (None, Some(path)) => {
+            let named = |why| format!("{}: {why}", path.display());
+            request::cluster(&read_file(path)?).map_err(named)
+        }
         (None, None) => Err("No backend selected! Exiting.".into()),
     }
 }

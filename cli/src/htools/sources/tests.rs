@@ -194,6 +194,22 @@ async fn descriptions_and_files_are_sources() {
     assert_eq!(none, Err("No backend selected! Exiting.".into()));
 }
 
+/// A request has a cluster; what it asks for does not matter here.
+#[tokio::test]
+async fn requests_to_allocators_are_sources() {
+    let (cx, _) = context();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("request.json");
+    let source = SourceOptions { request: Some(path.clone()), ..SourceOptions::default() };
+    let recorded = include_str!("../../../../htools/fixtures/sources/request.json");
+    std::fs::write(&path, recorded).expect("a file");
+    let cluster = known(&cx, &source).await.expect("a cluster").cluster;
+    assert_eq!((cluster.nodes.len(), cluster.instances.len()), (5, 3));
+    std::fs::write(&path, "{").expect("a file");
+    let error = known(&cx, &source).await.expect_err("half a request");
+    assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+}
+
 #[tokio::test]
 async fn what_instances_use_is_read_from_files() {
     let directory = tempfile::tempdir().expect("temporary directory");
