@@ -11,6 +11,9 @@ use crate::moves::Kind;
 /// So many moves of each instance are kept.
 const KEPT: usize = 12;
 
+/// With so few nodes, everything is looked at often: then it is the same in practice.
+const FEW: usize = 64;
+
 /// The best moves of one instance, best first, with the score after them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tops([Option<(f64, Kind)>; KEPT]);
@@ -51,6 +54,7 @@ pub struct Kept {
 impl Kept {
     /// Whether it is time to look at everything.
     pub fn is_stale(&self, nodes: usize) -> bool {
-        self.tops.is_empty() || self.steps > (nodes / 16).max(3)
+        let patience = if nodes <= FEW { 3 } else { nodes / 8 };
+        self.tops.is_empty() || self.steps > patience
     }
 }
