@@ -1,6 +1,6 @@
 //! What can be said of a node's failure without trying it, and what a new instance changes in that.
 
-use super::residents::Residents;
+use super::residents::{Residents, goes_anywhere};
 use super::trial::{self, Stuck};
 use super::{Options, Reason};
 use crate::fail::FailMode;
@@ -160,7 +160,7 @@ impl<'p> Judge<'p> {
         let all = Needs::of(instances());
         let admitted = [false, true].map(|exclusive| {
             let policy = &cluster.group_of(node).policy;
-            instances().filter(|i| !i.movable()).all(|i| policy.admits(i, exclusive).is_ok())
+            instances().filter(|i| !goes_anywhere(i)).all(|i| policy.admits(i, exclusive).is_ok())
         });
         let wanted = all.count + margin;
         let fit = |needs: &Needs, to: NodeIdx| self.fits(needs, node, to, view);
@@ -174,7 +174,7 @@ impl<'p> Judge<'p> {
             let (needs, policy) = (Needs::of([instance]), &cluster.group_of(node).policy);
             let admits = |to: NodeIdx| {
                 let exclusive = cluster.nodes[to.at()].exclusive_storage;
-                instance.movable() || policy.admits(instance, exclusive).is_ok()
+                goes_anywhere(instance) || policy.admits(instance, exclusive).is_ok()
             };
             if !others().any(|to| admits(to) && fit(&needs, to)) {
                 return Verdict::Stuck((index, Reason::NoNode(self.why(node, instance, view))));
@@ -226,7 +226,8 @@ impl<'p> Judge<'p> {
         let mut failures = crate::allocate::Failures::default();
         for to in self.others(node) {
             let exclusive = cluster.nodes[to.at()].exclusive_storage;
-            let refused = policy.admits(instance, exclusive).err().filter(|_| !instance.movable());
+            let refused =
+                policy.admits(instance, exclusive).err().filter(|_| !goes_anywhere(instance));
             let obstacle = refused.or_else(|| self.obstacle(&needs, node, to, view));
             if let Some(mode) = obstacle {
                 failures.add(mode, 1);
@@ -243,7 +244,7 @@ impl Needs {
             Needs { count: 0, migrates: false, memory: 0, disk: None, spindles: Some(0) };
         for instance in instances {
             needs.count += 1;
-            needs.migrates |= instance.movable();
+            needs.migrates |= goes_anywhere(instance);
             if instance.uses_memory() {
                 needs.memory = needs.memory.max(instance.memory);
             }

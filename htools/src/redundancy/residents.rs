@@ -1,7 +1,21 @@
 //! Which instances each node runs.
 
-use crate::model::{InstanceIdx, NodeIdx};
+use crate::model::{DiskTemplate, Instance, InstanceIdx, NodeIdx};
 use crate::state::Placement;
+
+/// Whether an instance goes to any node when its own fails. Others, but mirrored ones, have to be made anew.
+pub(super) fn goes_anywhere(instance: &Instance) -> bool {
+    match instance.template {
+        DiskTemplate::Diskless
+        | DiskTemplate::SharedFile
+        | DiskTemplate::Rbd
+        | DiskTemplate::Ext
+        | DiskTemplate::Gluster => true,
+        DiskTemplate::File | DiskTemplate::Plain | DiskTemplate::BlockDev | DiskTemplate::Drbd => {
+            false
+        }
+    }
+}
 
 /// By node: its primaries that are there, the newest first, which is the order in which they leave it.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Letting a node fail on a copy of the placement.
 
 use super::Reason;
+use super::residents::goes_anywhere;
 use crate::allocate::Failures;
 use crate::fail::FailMode;
 use crate::model::{DiskTemplate, InstanceIdx, NodeIdx};
@@ -37,7 +38,7 @@ pub(super) fn fail(
     let (shared, mut local): (Vec<InstanceIdx>, Vec<InstanceIdx>) = residents
         .iter()
         .filter(|instance| template(**instance) != DiskTemplate::Drbd)
-        .partition(|instance| cluster.instances[instance.at()].movable());
+        .partition(|instance| goes_anywhere(&cluster.instances[instance.at()]));
     if !shared.is_empty() {
         let mut best = Best::new(Scorer::new(&after, members));
         for instance in shared {
