@@ -62,7 +62,7 @@ pub fn search(
     for leg in 1..=LEGS {
         let left = options.max_moves - plan.steps.len();
         let most = (plan.steps.len() / 2).clamp(8, scope.movable.len().max(8)).min(left);
-        if most == 0 || enough(&plan) || plan.steps.len() < options.max_moves.min(1) {
+        if most == 0 || enough(&plan) {
             break;
         }
         let rest = Options {
@@ -70,7 +70,10 @@ pub fn search(
             ..options.clone()
         };
         let from = plan.placement.clone();
-        let found = Leg::new(&from, scope, &rest, most).best(&[], leg, &|| false);
+        // The time there is was used already, if there was something to do.
+        let once: &(dyn Fn() -> bool + Sync) = &|| false;
+        let go_on = if plan.steps.is_empty() { go_on } else { once };
+        let found = Leg::new(&from, scope, &rest, most).best(&[], leg, go_on);
         let worth = found.map(|steps| worthwhile(plan.score(), steps, options)).unwrap_or_default();
         if worth.is_empty() {
             break;
@@ -88,10 +91,10 @@ fn last(steps: &[Step]) -> Option<f64> {
 /// The beginning of a leg that is worth its moves most; nothing if none is.
 fn worthwhile(score: f64, mut steps: Vec<Step>, options: &Options) -> Vec<Step> {
     let price = if score <= options.min_gain_limit { options.min_gain } else { WORTH * score };
-    let (mut most, mut length) = (0.0, 0);
+    let (mut most, mut length, mut spent) = (0.0, 0, 0.0);
     for (at, step) in steps.iter().enumerate() {
-        let copying = options.weigh_copy * step.copied as f64 / 1024.0;
-        let gain = score - step.score - (price + copying) * (at + 1) as f64;
+        spent += price + options.weigh_copy * step.copied as f64 / 1024.0;
+        let gain = score - step.score - spent;
         if gain > most {
             (most, length) = (gain, at + 1);
         }
