@@ -5,7 +5,7 @@ use crate::context::Environment;
 use roost_proto::error::Error;
 use roost_proto::opcodes::OpInput;
 use roost_proto::query::fields::{
-    FilterField, GroupField, InstanceField, JobField, LockField, NodeField,
+    FilterField, GroupField, InstanceField, JobField, LockField, NodeField, RuleField,
 };
 use roost_proto::query::filter::Comparison;
 use roost_proto::query::{Cell, Field, Filter, Prepared, QueryResponse, Resource, Row};
@@ -266,6 +266,7 @@ impl Master for Service {
             "job" => answer::<JobField>(&rows, fields, filter),
             "lock" => answer::<LockField>(&rows, fields, filter),
             "filter" => answer::<FilterField>(&rows, fields, filter),
+            "rule" => answer::<RuleField>(&rows, fields, filter),
             other => Err(Error::wrong_input(format!("no {other} here"))),
         };
         let response = response.map_err(|error| to_status(&error))?;

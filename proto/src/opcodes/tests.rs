@@ -5,8 +5,8 @@ use crate::choices::*;
 use serde_json::json;
 
 #[test]
-fn there_are_76_opcodes_of_ganeti_and_one_of_ours_with_their_own_names() {
-    assert_eq!(OpCode::ALL.len(), 77);
+fn there_are_76_opcodes_of_ganeti_and_four_of_ours_with_their_own_names() {
+    assert_eq!(OpCode::ALL.len(), 80);
     for info in OpCode::ALL {
         let camel: String = info.op_id["OP_".len()..]
             .split('_')
@@ -31,6 +31,7 @@ fn example(op_id: &str, field: &str) -> Value {
         ("OP_NODE_EVACUATE", "mode") => json!("all"),
         ("OP_TEST_ALLOCATOR", "mode") => json!("relocate"),
         ("OP_OOB_COMMAND", "command") => json!("health"),
+        ("OP_PLACEMENT_RULE_ADD", "kind") => json!("apart"),
         (_, "kind") => json!("cluster"),
         (_, "what") => json!("node"),
         (_, "direction") => json!("in"),
