@@ -118,21 +118,11 @@ mod tests {
         );
         let fields = ["name", "domain", "strength", "status", "violations", "violators"];
         let rows = cells(&world, Resource::Rule, &fields, &[]);
-        let row = |row: [serde_json::Value; 5]| {
-            let mut row: Vec<_> = row.into_iter().map(Cell::new).collect();
-            if row[0].value != "r10" {
-                row[1] = if row[0].value == "r9" { Cell::UNAVAILABLE } else { row[1].clone() };
-            }
-            row
-        };
-        let mut disabled =
-            row([json!("r8"), json!("node"), json!("hard"), json!("disabled"), json!(0)]);
-        disabled[4] = Cell::UNAVAILABLE;
-        disabled.push(Cell::UNAVAILABLE);
-        assert_eq!(rows[0], disabled);
-        let mut only = row([json!("r9"), json!(null), json!("hard"), json!("satisfied"), json!(0)]);
-        only.push(Cell::new(json!([])));
-        assert_eq!(rows[1], only);
+        let (text, none) = (|text: &str| Cell::new(text), Cell::UNAVAILABLE);
+        let disabled = [text("r8"), text("node"), text("hard"), text("disabled")];
+        assert_eq!(rows[0], [&disabled[..], &[none.clone(), none.clone()]].concat());
+        let satisfied = [text("r9"), none, text("hard"), text("satisfied")];
+        assert_eq!(rows[1], [&satisfied[..], &[Cell::new(0), Cell::new(json!([]))]].concat());
         assert_eq!(rows[2][2..5], [Cell::new("2"), Cell::new("violated"), Cell::new(2)]);
         let problems = cells(&world, Resource::Rule, &["problems"], &["r10"]);
         assert_eq!(problems[0][0].value.as_array().map(Vec::len), Some(2), "{problems:?}");
