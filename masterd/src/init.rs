@@ -4,6 +4,7 @@
 //! no cluster, and a failed attempt can simply be repeated.
 
 use crate::config::{Change, Config, Object};
+use crate::ops::placement::Allocator;
 use crate::store::etcd::Candidate;
 use crate::store::etcd::offline::Offline;
 use crate::store::sqlite::SqliteStore;
@@ -51,6 +52,7 @@ pub fn init(paths: &Paths, spec: &InitSpec) -> Result<ClusterId> {
     let authority = pki::new_authority(&spec.cluster_name)?;
     let pair = pki::new_node(&authority, node_id)?;
     let mut cluster = new_cluster(spec, cluster_id, node_id)?;
+    check_allocator(paths, &cluster)?;
     cluster.candidate_certs.insert(node_id, pki::fingerprint(&pair.certificate)?);
 
     let objects = [
@@ -125,6 +127,20 @@ pub(crate) fn write_database(paths: &Paths, epoch: Epoch, puts: Vec<(Key, String
     std::fs::rename(&temporary, paths.database()).map_err(|e| failed(&e))
 }
 
+/// The default allocator is there: on this machine, which is the master.
+fn check_allocator(paths: &Paths, cluster: &Cluster) -> Result<()> {
+    let Allocator::Script(name) = Allocator::of_cluster(cluster)? else { return Ok(()) };
+    let places = paths.iallocator_search_path();
+    if places.iter().any(|dir| dir.join(&name).is_file()) {
+        return Ok(());
+    }
+    let places: Vec<_> = places.iter().map(|dir| dir.display().to_string()).collect();
+    Err(Error::wrong_input(format!(
+        "Invalid default iallocator script '{name}' specified: it is neither 'hail' nor in {}",
+        places.join(" or ")
+    )))
+}
+
 fn address(text: &str, what: &str) -> Result<IpAddr> {
     text.parse().map_err(|_| Error::wrong_input(format!("Invalid {what} '{text}'")))
 }
@@ -195,6 +211,7 @@ fn new_cluster(spec: &InitSpec, uuid: ClusterId, master: NodeId) -> Result<Clust
         candidate_pool_size: spec.candidate_pool_size,
         candidate_certs: BTreeMap::new(),
         crypto: Default::default(),
+        balancer: Default::default(),
         // Nodes talk over their own TLS and know each other's addresses: neither is touched.
         modify_etc_hosts: false,
         modify_ssh_setup: false,
@@ -428,6 +445,12 @@ mod tests {
         let paths = Paths::new(Some(dir.path().into()));
         let bad = InitSpec { mac_prefix: "zz".into(), ..spec() };
         assert!(init(&paths, &bad).unwrap_err().message.contains("MAC prefix"));
+        let bad = InitSpec { default_iallocator: "spread".into(), ..spec() };
+        assert!(init(&paths, &bad).unwrap_err().message.contains("script 'spread'"));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let places = paths.iallocator_search_path();
+        std::fs::create_dir_all(&places[1]).unwrap();
+        std::fs::write(places[1].join("spread"), "#!/bin/sh").unwrap();
+        init(&paths, &bad).unwrap();
     }
 }

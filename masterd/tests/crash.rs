@@ -584,6 +584,25 @@ scenarios! {
         op("NODE_EVACUATE", json!({"node_name": "node1", "mode": "primary-only"}));
     node_evacuate_mirrors: up("drbd") =>
         op("NODE_EVACUATE", json!({"node_name": "node2", "mode": "secondary-only"}));
+    node_evacuate_all_drbd: up("drbd") =>
+        op("NODE_EVACUATE", json!({"node_name": "node1", "mode": "all"}));
+    create_by_script: vec![] =>
+        create("sharedfile", json!({"pnode": null, "iallocator": "first"}));
+    create_drbd_by_script: vec![] =>
+        create("drbd", json!({"pnode": null, "snode": null, "iallocator": "first"}));
+    create_several: vec![] => op("INSTANCE_MULTI_ALLOC", json!({"instances": [
+        {"instance_name": "a.example.com", "mode": "create", "disk_template": "diskless",
+         "disks": [], "nics": [{}], "no_install": true, "start": false},
+        {"instance_name": "b.example.com", "mode": "create", "disk_template": "diskless",
+         "disks": [], "nics": [{}], "no_install": true, "start": false},
+    ]}));
+    change_group: up("sharedfile") =>
+        instance("CHANGE_GROUP", json!({"target_groups": ["rack2"]}));
+    group_evacuate: two_up() =>
+        op("GROUP_EVACUATE", json!({"group_name": "default", "sequential": true}));
+    test_allocator: vec![] => op("TEST_ALLOCATOR", json!({"direction": "out", "mode": "allocate",
+        "name": "new.example.com", "iallocator": "hail", "disk_template": "diskless",
+        "disks": [], "nics": [{}]}));
     node_powercycle: vec![] => op("NODE_POWERCYCLE", json!({"node_name": "node4"}));
     node_volumes: vec![] => op("NODE_QUERYVOLS", json!({"output_fields": ["node", "name"]}));
     node_storage_modify: vec![] => op("NODE_MODIFY_STORAGE", json!({"node_name": "node2",

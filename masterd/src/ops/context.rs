@@ -140,6 +140,11 @@ impl<'a, 'b> Context<'a, 'b> {
         })
     }
 
+    /// Whether a node was asked for its state: one that could not be locked was not.
+    pub fn was_asked(&self, node: NodeId) -> bool {
+        self.answers().iter().any(|(on, q, _)| *on == node && matches!(q, Question::Node))
+    }
+
     /// A node's guests, fresh.
     pub fn guests(&self, node: NodeId) -> Result<&'b [GuestReport]> {
         let asked = |q: &Question| matches!(q, Question::Guests);

@@ -21,6 +21,7 @@ mod placement_rule;
 mod policy;
 mod tags;
 mod test;
+mod test_allocator;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -86,6 +87,7 @@ operations! {
     ClusterRename,
     ClusterRenewCrypto,
     ClusterRepairDiskSizes,
+    ClusterSetBalancer,
     ClusterSetParams,
     ClusterVerify,
     ClusterVerifyConfig,
@@ -94,11 +96,13 @@ operations! {
     ExtStorageDiagnose,
     GroupAdd,
     GroupAssignNodes,
+    GroupEvacuate,
     GroupRemove,
     GroupRename,
     GroupSetParams,
     GroupVerifyDisks,
     InstanceActivateDisks,
+    InstanceChangeGroup,
     InstanceConsole,
     InstanceCreate,
     InstanceDeactivateDisks,
@@ -106,6 +110,7 @@ operations! {
     InstanceGrowDisk,
     InstanceMigrate,
     InstanceMove,
+    InstanceMultiAlloc,
     InstanceQueryData,
     InstanceReboot,
     InstanceRecreateDisks,
@@ -135,6 +140,7 @@ operations! {
     TagsGet,
     TagsSearch,
     TagsSet,
+    TestAllocator,
     TestDelay,
 }
 

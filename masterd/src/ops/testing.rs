@@ -257,11 +257,36 @@ impl Site {
         asked.into_iter().map(|(node, q)| (self.config.node_name(node), q)).collect()
     }
 
+    /// What an opcode asks when the answers are there, by the names of the nodes.
+    pub fn further(&self, op: impl Into<OpInput>) -> Vec<(String, Question)> {
+        let op = op.into();
+        let mut ids = Counter(0);
+        let asked = Operations.further(&mut PlanInput {
+            op: &op,
+            job: JobId(7),
+            config: &self.config,
+            facts: &self.facts,
+            active: &self.active,
+            ids: &mut ids,
+        });
+        let asked = asked.expect("questions");
+        asked.into_iter().map(|(node, q)| (self.config.node_name(node), q)).collect()
+    }
+
     /// Plans an opcode and carries out what its pivot changes.
     pub fn run(&mut self, op: impl Into<OpInput>) -> Plan {
         let plan = self.plan(op).expect("a plan");
         self.apply(&plan.pivot.changes);
         plan
+    }
+}
+
+/// Adds a group that has these nodes.
+pub fn group_of_nodes(site: &mut Site, name: &str, nodes: &[&str]) {
+    site.group(name);
+    let group = site.config.group(name).expect("made").uuid;
+    for node in nodes {
+        site.node(node, |node| node.group = group);
     }
 }
 
@@ -305,8 +330,7 @@ fn healthy(config: &Config, node: &str) -> VerifyReport {
         node: NodeReport {
             version: crate::config::RELEASE.into(),
             time: NOW,
-            memory_free: 4096,
-            ..NodeReport::default()
+            ..machine(4096)
         },
         guests: shall_run.map(|i| running(&i.name)).collect(),
         ssconf: config.ssconf().iter().map(|(key, text)| (key.clone(), digest(text))).collect(),

@@ -2,6 +2,7 @@
 
 mod add;
 mod assign_nodes;
+mod evacuate;
 mod info;
 mod list;
 mod modify;
@@ -16,6 +17,7 @@ pub const VERBS: &[Entry] = &[
     entry::<add::Add>(),
     entry::<tags::AddTags>(),
     entry::<assign_nodes::AssignNodes>(),
+    entry::<evacuate::Evacuate>(),
     entry::<info::Info>(),
     entry::<list::List>(),
     entry::<list::ListFields>(),

@@ -3,6 +3,7 @@
 mod activate_disks;
 mod add;
 mod batch_create;
+mod change_group;
 mod console;
 mod deactivate_disks;
 mod disk_dump;
@@ -33,6 +34,7 @@ pub const VERBS: &[Entry] = &[
     entry::<add::Add>(),
     entry::<tags::AddTags>(),
     entry::<batch_create::BatchCreate>(),
+    entry::<change_group::ChangeGroup>(),
     entry::<console::Console>(),
     entry::<deactivate_disks::DeactivateDisks>(),
     entry::<failover::Failover>(),

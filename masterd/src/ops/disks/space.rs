@@ -1,6 +1,7 @@
 //! Room for new volumes: how much of which volume group, and whether a node has it.
 
 use super::make;
+use crate::config::Config;
 use crate::ops::Context;
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
@@ -44,18 +45,17 @@ pub fn check(cx: &Context<'_, '_>, nodes: &[NodeId], disks: &[Disk]) -> Result<(
     Ok(())
 }
 
-/// A node has room for its side of disks that are not made yet.
-pub fn check_specs(
-    cx: &Context<'_, '_>,
+/// MiB that disks which are not made yet will take on a node, by volume group.
+pub fn wanted(
+    config: &Config,
     node: NodeId,
     template: DiskTemplate,
     specs: &[DiskSpec],
-) -> Result<()> {
-    if !template.uses_lvm() {
-        return Ok(());
-    }
-    let config = cx.config();
+) -> Result<BTreeMap<String, u64>> {
     let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
+    if !template.uses_lvm() {
+        return Ok(wanted);
+    }
     for spec in specs.iter().filter(|spec| spec.adopt.is_none()) {
         if template == DiskTemplate::Plain && make::thin_pool(config, node, spec)?.is_some() {
             continue;
@@ -67,6 +67,17 @@ pub fn check_specs(
             *wanted.entry(metavg).or_default() += make::META_SIZE;
         }
     }
+    Ok(wanted)
+}
+
+/// A node has room for its side of disks that are not made yet.
+pub fn check_specs(
+    cx: &Context<'_, '_>,
+    node: NodeId,
+    template: DiskTemplate,
+    specs: &[DiskSpec],
+) -> Result<()> {
+    let wanted = wanted(cx.config(), node, template, specs)?;
     wanted.into_iter().try_for_each(|(vg, mib)| check_group(cx, node, &vg, mib))
 }
 

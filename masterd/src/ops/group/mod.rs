@@ -2,6 +2,7 @@
 
 mod add;
 mod assign_nodes;
+mod evacuate;
 mod remove;
 mod rename;
 mod set_params;

@@ -3,8 +3,9 @@
 use super::env::{Draft, Vars, flag, flag_or_none, joined, or_none, text, vars};
 use super::instance;
 use crate::config::Config;
+use crate::ops::instance::change_group::groups_of;
 use roost_proto::choices::{InstCreateMode, MigrationMode};
-use roost_proto::ids::NodeId;
+use roost_proto::ids::{GroupId, NodeId};
 use roost_proto::objects::{Instance, NodeGroup};
 use roost_proto::opcodes::*;
 use roost_proto::params::fill;
@@ -51,6 +52,23 @@ pub fn draft(op: &OpCode, before: &Config, after: &Config) -> Option<Draft> {
             let extra =
                 vars([("OLD_NAME", group.name.to_string()), ("NEW_NAME", op.new_name.clone())]);
             Some(place.draft("group-rename", "GROUP", place.members(group), extra))
+        }
+        OpCode::GroupEvacuate(op) => {
+            let group = before.group(&op.group_name).ok()?;
+            let extra = vars([
+                ("GROUP_NAME", group.name.to_string()),
+                ("TARGET_GROUPS", place.targets(op.target_groups.as_deref(), &[group.uuid])),
+            ]);
+            Some(place.draft("group-evacuate", "GROUP", place.members(group), extra))
+        }
+        OpCode::InstanceChangeGroup(op) => {
+            let old = before.instance(&op.instance_name).ok()?;
+            let current: Vec<GroupId> = groups_of(before, old).into_iter().collect();
+            let targets = place.targets(op.target_groups.as_deref(), &current);
+            let extra = vars([("TARGET_GROUPS", targets)]);
+            let draft = place.instance("instance-change-group", &op.instance_name, extra)?;
+            let master = vec![before.master()];
+            Some(Draft { pre_nodes: master.clone(), post_nodes: master, ..draft })
         }
         OpCode::InstanceCreate(op) => place.instance_add(op),
         OpCode::InstanceRename(op) => place.instance_rename(op),
@@ -157,6 +175,23 @@ impl Place<'_> {
     fn group(&self, path: &'static str, name: &str, mut extra: Vars) -> Draft {
         extra.insert("GROUP_NAME".into(), name.to_owned());
         self.draft(path, "GROUP", vec![], extra)
+    }
+
+    /// UUIDs of the groups named, or of all but some.
+    fn targets(&self, named: Option<&[String]>, current: &[GroupId]) -> String {
+        let named = named.filter(|named| !named.is_empty());
+        let targets: Vec<GroupId> = match named {
+            Some(named) => {
+                let found = named.iter().filter_map(|name| self.before.group(name).ok());
+                found.map(|group| group.uuid).collect()
+            }
+            None => {
+                let all = self.before.groups.keys().copied();
+                all.filter(|group| !current.contains(group)).collect()
+            }
+        };
+        let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        targets.join(" ")
     }
 
     fn node_add(&self, op: &NodeAdd) -> Option<Draft> {

@@ -63,6 +63,16 @@ impl Operate for InstanceCreate {
         Ok(questions)
     }
 
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        let config = cx.config();
+        let imported = import::complete(self, cx)?;
+        let op = imported.as_ref().map_or(self, |(op, _)| op);
+        let template = template(op, config)?;
+        check_request(op, config, template)?;
+        let asking = nodes::asking(op, cx, template, hypervisor(op, config)?)?;
+        Ok(asking.map_or_else(Vec::new, |asking| asking.further(cx)))
+    }
+
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         match import::complete(self, cx)? {
             Some((op, source)) => op.make(cx, Some(&source)),
@@ -94,8 +104,7 @@ impl Make for InstanceCreate {
             cx.info("No-installation mode selected, disabling startup");
         }
 
-        let Nodes { primary, secondary } =
-            nodes::choose(self, cx, template, if start { be.maxmem } else { 0 })?;
+        let Nodes { primary, secondary } = nodes::choose(self, cx, template, hypervisor)?;
         let node = config.node_by_id(primary)?;
         check::good_target(node)?;
         if let Some(other) = secondary.map(|id| config.node_by_id(id)).transpose()?

@@ -3,8 +3,9 @@
 use super::check;
 use crate::config::Config;
 use crate::ops::disks::space;
+use crate::ops::placement::{Allocator, Asking, NewInstance, Request};
 use crate::ops::{Context, placement};
-use roost_proto::choices::DiskTemplate;
+use roost_proto::choices::{DiskTemplate, Hypervisor};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{GroupId, NodeId};
 use roost_proto::opcodes::InstanceCreate;
@@ -31,7 +32,7 @@ pub fn check(op: &InstanceCreate, config: &Config, template: DiskTemplate) -> Re
     if primary_name(op).is_some() && op.iallocator.is_some() {
         return Err(Error::wrong_input("Give either a node (-n) or an iallocator (-I), not both"));
     }
-    placement::check_allocator(op.iallocator.as_deref())?;
+    Allocator::of(config, op.iallocator.as_deref())?;
     let second = second(op, config, template)?;
     match (primary_name(op), second) {
         (None, Some(_)) => Err(Error::wrong_input(
@@ -80,67 +81,40 @@ pub fn possible(
     Ok(nodes)
 }
 
-/// Those asked for, or the best ones. `memory`: MiB it needs on its primary node.
+/// What an allocator is asked; nothing if the nodes are named.
+pub fn asking(
+    op: &InstanceCreate,
+    cx: &Context<'_, '_>,
+    template: DiskTemplate,
+    hypervisor: Hypervisor,
+) -> Result<Option<Asking>> {
+    if primary_name(op).is_some() {
+        return Ok(None);
+    }
+    let config = cx.config();
+    let new = NewInstance::of(op, config, template, Some(hypervisor))?;
+    let asking = Asking::new(config, op.iallocator.as_deref(), Request::Allocate(Box::new(new)))?;
+    let room = |node| space::check_specs(cx, node, template, &op.disks);
+    let asking = asking.among(cx, primaries(op, config)?, room);
+    Ok(Some(Asking { ignore_ipolicy: op.ignore_ipolicy, ..asking }))
+}
+
+/// Those asked for, or the best ones.
 pub fn choose(
     op: &InstanceCreate,
     cx: &mut Context<'_, '_>,
     template: DiskTemplate,
-    memory: u64,
+    hypervisor: Hypervisor,
 ) -> Result<Nodes> {
     let config = cx.config();
-    let all = primaries(op, config)?;
     if !is_mirrored(template) && (op.snode.is_some() || op.snode_uuid.is_some()) {
         cx.warn("Secondary node will be ignored on non-mirrored disk template");
     }
-    if primary_name(op).is_some() {
-        return Ok(Nodes { primary: all[0], secondary: second(op, config, template)? });
-    }
-    let primary = best(op, cx, template, &all, memory)?;
-    let mut names = vec![config.node_name(primary)];
-    let secondary = match is_mirrored(template) {
-        false => None,
-        true => {
-            let group = config.node_by_id(primary)?.group;
-            let others: Vec<_> = placement::candidates(config, Some(group), &[primary])
-                .map(|node| node.uuid)
-                .collect();
-            Some(best(op, cx, template, &others, 0)?)
-        }
+    let Some(asking) = asking(op, cx, template, hypervisor)? else {
+        let primary = primaries(op, config)?[0];
+        return Ok(Nodes { primary, secondary: second(op, config, template)? });
     };
-    names.extend(secondary.map(|node| config.node_name(node)));
-    cx.info(format!(
-        "Selected nodes for instance {} via iallocator {}: {}",
-        op.instance_name,
-        placement::NAME,
-        names.join(", ")
-    ));
-    Ok(Nodes { primary, secondary })
-}
-
-/// The node with most memory of those that have room for the disks.
-fn best(
-    op: &InstanceCreate,
-    cx: &Context<'_, '_>,
-    template: DiskTemplate,
-    nodes: &[NodeId],
-    memory: u64,
-) -> Result<NodeId> {
-    let mut problems = Vec::new();
-    let mut roomy = Vec::new();
-    for node in nodes {
-        // Who does not answer is no candidate either; that is said with the choice.
-        let answers = cx.report(*node).is_ok();
-        match space::check_specs(cx, *node, template, &op.disks) {
-            Err(error) if answers => problems.push(error.message),
-            _ => roomy.push(*node),
-        }
-    }
-    if roomy.is_empty() && !problems.is_empty() {
-        return Err(Error::resources(format!(
-            "Can't compute nodes using iallocator '{}': {}",
-            placement::NAME,
-            problems.join("; ")
-        )));
-    }
-    placement::choose(cx, &roomy, memory)
+    let nodes = asking.nodes(cx)?;
+    asking.say(cx, &op.instance_name, &nodes);
+    Ok(Nodes { primary: nodes[0], secondary: nodes.get(1).copied() })
 }

@@ -55,6 +55,13 @@ impl Operate for InstanceFailover {
         questions(config, &self.instance_name, failover(self).wanted)
     }
 
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        let (config, wanted) = (cx.config(), failover(self).wanted);
+        let instance = config.instance(&self.instance_name)?;
+        let nodes = relocate::possible(config, instance, wanted)?;
+        relocate::further(cx, instance, wanted, &nodes)
+    }
+
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let instance = cx.config().instance(&self.instance_name)?;
         plan(cx, instance, failover(self))

@@ -69,6 +69,19 @@ impl Operate for InstanceMigrate {
         Ok(questions)
     }
 
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        if self.cleanup {
+            return Ok(vec![]);
+        }
+        let (config, wanted) = (cx.config(), wanted(self));
+        let instance = config.instance(&self.instance_name)?;
+        let nodes = match migrate_disks::applies(self, config)? {
+            true => relocate::anywhere(config, instance, wanted)?,
+            false => relocate::possible(config, instance, wanted)?,
+        };
+        relocate::further(cx, instance, wanted, &nodes)
+    }
+
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let config = cx.config();
         let instance = config.instance(&self.instance_name)?;

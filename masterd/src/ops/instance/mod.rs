@@ -1,5 +1,6 @@
 //! Opcodes about instances.
 
+pub mod change_group;
 pub mod check;
 mod console;
 mod convert;
@@ -13,6 +14,7 @@ mod import;
 mod migrate;
 mod migrate_disks;
 mod move_disks;
+mod multi_alloc;
 mod query_data;
 mod reboot;
 mod recreate_disks;

@@ -14,7 +14,8 @@ use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{Leftover, OnFailure, Plan, Step, Task};
 use crate::ops::disks::{active, health, make, minors, space};
 use crate::ops::guest::instance_ref;
-use crate::ops::{Context, Operate, placement};
+use crate::ops::placement::{self, Allocator, Asking, NewInstance, Request};
+use crate::ops::{Context, Operate};
 use roost_proto::capabilities::{Adoption, Mirroring};
 use roost_proto::choices::AdminState;
 use roost_proto::error::{Error, Result};
@@ -51,6 +52,17 @@ impl Operate for InstanceRecreateDisks {
             questions.push((node, Question::Node));
         }
         Ok(questions)
+    }
+
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        let config = cx.config();
+        let instance = config.instance(&self.instance_name)?;
+        if self.iallocator.is_none() {
+            return Ok(vec![]);
+        }
+        check_request(self, config, instance)?;
+        let disks = chosen(self, config, instance)?;
+        Ok(asking(self, cx, instance, &disks)?.further(cx))
     }
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
@@ -105,7 +117,7 @@ impl Operate for InstanceRecreateDisks {
 
 /// What can be refused without asking anybody.
 fn check_request(op: &InstanceRecreateDisks, config: &Config, instance: &Instance) -> Result<()> {
-    placement::check_allocator(op.iallocator.as_deref())?;
+    Allocator::of(config, op.iallocator.as_deref())?;
     let disks = health::stored(config, instance);
     if disks.is_empty() {
         return Err(Error::wrong_state(format!("Instance {} has no disks", instance.name)));
@@ -236,6 +248,40 @@ fn check_stopped(
     Ok(())
 }
 
+/// What an allocator is asked: as for a new instance in the same group.
+fn asking(
+    op: &InstanceRecreateDisks,
+    cx: &Context<'_, '_>,
+    instance: &Instance,
+    disks: &[Disk],
+) -> Result<Asking> {
+    let config = cx.config();
+    let group = config.node_by_id(instance.primary_node)?.group;
+    let template = config.disk_template(instance).ok_or_else(|| {
+        Error::wrong_state(format!(
+            "Instance {} has disks of different templates: name the nodes (-n)",
+            instance.name
+        ))
+    })?;
+    let mut sized = disks.to_vec();
+    for wanted in &op.disks {
+        if let (Some(disk), Some(size)) = (sized.get_mut(wanted.index as usize), wanted.spec.size) {
+            disk.size = size;
+            if let Some(data) = disk.children.first_mut() {
+                data.size = size;
+            }
+        }
+    }
+    let new = NewInstance::like(config, instance, (template, &sized), group)?;
+    let request = Request::Allocate(Box::new(new));
+    let needed = placement::needed(&sized);
+    let asking = Asking::new(config, op.iallocator.as_deref(), request)?;
+    let nodes = possible_nodes(op, config)?;
+    // It was allowed before.
+    let asking = Asking { ignore_ipolicy: true, ..asking };
+    Ok(asking.among(cx, nodes, |node| placement::has_room(cx, node, &needed)))
+}
+
 /// The nodes they are made on, the primary first.
 fn new_nodes(
     op: &InstanceRecreateDisks,
@@ -248,20 +294,9 @@ fn new_nodes(
     current.extend(config.secondaries(instance));
     let nodes = match &op.iallocator {
         Some(_) => {
-            let mut left = possible_nodes(op, config)?;
-            let mut nodes = Vec::new();
-            for _ in 0..current.len() {
-                let node = placement::choose_for_disks(cx, &left, disks)?;
-                left.retain(|id| *id != node);
-                nodes.push(node);
-            }
-            let names: Vec<_> = nodes.iter().map(|id| config.node_name(*id)).collect();
-            cx.info(format!(
-                "Selected nodes for instance {} via iallocator {}: {}",
-                instance.name,
-                placement::NAME,
-                names.join(", ")
-            ));
+            let asking = asking(op, cx, instance, disks)?;
+            let nodes = asking.nodes(cx)?;
+            asking.say(cx, &instance.name, &nodes);
             nodes
         }
         None if !named_nodes(op).is_empty() => possible_nodes(op, config)?,

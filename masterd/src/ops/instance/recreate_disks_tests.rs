@@ -1,7 +1,7 @@
 use super::*;
-use crate::ops::testing::{Site, node_id, running, status};
+use crate::ops::testing::{Site, machine, node_id, running, status};
 use roost_proto::choices::DiskTemplate;
-use roost_proto::node::{Answer, NodeReport};
+use roost_proto::node::Answer;
 use roost_proto::opcodes::RecreateDisk;
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ fn site(template: DiskTemplate) -> Site {
         }
         site.apply(&[Change::Update(Object::Disk(Box::new(disk)))]);
     }
-    for (node, free) in [("node1", 8000), ("node2", 8000), ("node3", 9000), ("node4", 2000)] {
-        let mut report = NodeReport { memory_free: 1024, ..NodeReport::default() };
+    for (node, free) in [("node1", 8000), ("node2", 8000), ("node3", 9000), ("node4", 1900)] {
+        let mut report = machine(1024);
         report.volume_groups.insert("xenvg".into(), (16384, free));
         site.answer(node, Question::Node, Ok(Answer::Node(Box::new(report))));
     }
@@ -184,7 +184,10 @@ fn the_allocator_takes_nodes_with_room() {
     let mut site = with(site(DiskTemplate::Plain), &op, "node1", &missing());
     let plan = site.plan(op).expect("a plan");
     site.apply(&plan.pivot.changes);
-    assert_eq!(site.config.instance(WEB).expect("web").primary_node, node_id("node3"));
+    let primary = site.config.instance(WEB).expect("web").primary_node;
+    assert_ne!(primary, node_id("node4"), "it has no room for both disks");
+    let chosen = plan.say.iter().find(|line| line.contains("Selected nodes")).expect("it is said");
+    assert!(chosen.contains("via iallocator hail: "), "{chosen}");
 }
 
 #[test]

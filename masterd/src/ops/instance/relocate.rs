@@ -2,10 +2,13 @@
 
 use super::check;
 use crate::config::{Change, Config, Object};
-use crate::ops::{Context, placement};
+use crate::ops::Context;
+use crate::ops::disks::health;
+use crate::ops::placement::{self, Allocator, Asking, NewInstance, Request};
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
+use roost_proto::node::Question;
 use roost_proto::objects::{Instance, Node};
 use std::sync::Arc;
 
@@ -82,7 +85,7 @@ pub fn anywhere(config: &Config, instance: &Instance, wanted: Wanted<'_>) -> Res
             "Give either a target node (-n) or an iallocator (-I), not both",
         ));
     }
-    placement::check_allocator(wanted.iallocator)?;
+    Allocator::of(config, wanted.iallocator)?;
     if let Some(name) = wanted.node {
         let node = config.node(name)?;
         if node.uuid == instance.primary_node {
@@ -114,6 +117,45 @@ fn immobile(config: &Config, instance: &Instance) -> Option<DiskTemplate> {
     config.disks_of(instance).iter().map(|d| d.dev_type).find(|template| !template.is_mirrored())
 }
 
+/// What an allocator is asked; nothing if it is clear where to. Data that is on its node alone is copied: for that
+/// it needs as much as a new instance.
+fn asking(
+    cx: &Context<'_, '_>,
+    instance: &Instance,
+    wanted: Wanted<'_>,
+    nodes: &[NodeId],
+) -> Result<Option<Asking>> {
+    let config = cx.config();
+    if wanted.node.is_some() || !config.secondaries(instance).is_empty() {
+        return Ok(None);
+    }
+    let stored = health::stored(config, instance);
+    let request = match immobile(config, instance) {
+        None => Request::Relocate(Arc::new(instance.clone()), instance.primary_node),
+        Some(template) => {
+            let group = config.node_by_id(instance.primary_node)?.group;
+            let new = NewInstance::like(config, instance, (template, &stored), group)?;
+            Request::Allocate(Box::new(new))
+        }
+    };
+    let copied: Vec<_> = stored.into_iter().filter(|disk| !disk.dev_type.is_mirrored()).collect();
+    let needed = placement::needed(&copied);
+    let asking = Asking::new(config, wanted.iallocator, request)?;
+    let asking = asking.among(cx, nodes.to_vec(), |node| placement::has_room(cx, node, &needed));
+    Ok(Some(Asking { ignore_ipolicy: wanted.ignore_ipolicy, ..asking }))
+}
+
+/// What must be asked of an allocator among these nodes.
+pub fn further(
+    cx: &Context<'_, '_>,
+    instance: &Instance,
+    wanted: Wanted<'_>,
+    nodes: &[NodeId],
+) -> Result<Vec<(NodeId, Question)>> {
+    let asking = asking(cx, instance, wanted, nodes)?;
+    Ok(asking.map_or_else(Vec::new, |asking| asking.further(cx)))
+}
+
 /// Chooses among the possible nodes (all were asked for their state) and checks the choice.
 /// `memory`: MiB it needs there at once, 0 if it will not run.
 pub fn target<'a>(
@@ -135,18 +177,11 @@ pub fn choose<'a>(
     memory: u64,
 ) -> Result<&'a Arc<Node>> {
     let config = cx.config();
-    let mirrored = !config.secondaries(instance).is_empty();
-    let node = match wanted.node {
-        Some(_) => nodes[0],
-        None if mirrored => nodes[0],
-        None => {
-            let node = placement::choose(cx, nodes, memory)?;
-            cx.info(format!(
-                "Selected nodes for instance {} via iallocator {}: {}",
-                instance.name,
-                placement::NAME,
-                config.node_name(node)
-            ));
+    let node = match asking(cx, instance, wanted, nodes)? {
+        None => nodes[0],
+        Some(asking) => {
+            let node = asking.node(cx)?;
+            asking.say(cx, &instance.name, &[node]);
             node
         }
     };

@@ -67,6 +67,10 @@ impl Operate for InstanceSetParams {
         Ok(questions)
     }
 
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        convert::further(cx, self)
+    }
+
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let config = cx.config();
         let instance = config.instance(&self.instance_name)?;

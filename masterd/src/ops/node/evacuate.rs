@@ -1,23 +1,28 @@
 //! `OP_NODE_EVACUATE`: one job for each instance that is to leave a node.
 //!
-//! Instances whose disks are shared migrate to other nodes of the group, mirrored ones to their other
-//! side; they fail over if the node is offline. Mirrors are made again on other nodes of the group:
-//! where most room is, or on the node that is named.
+//! ```text
+//!   primary-only     shared storage: to another node of the group; mirrored: to their other side
+//!   secondary-only   mirrors are made again on other nodes of the group, or on the one that is named
+//!   all              both, also for mirrors that are there only because their instance has left
+//! ```
+//!
+//! An allocator finds the nodes, for all together. Instances migrate; they fail over if the node is offline.
 
-use super::moves::{self, How, Way};
+use super::moves;
 use crate::config::Config;
 use crate::jobs::locks::{LockSet, Mode};
 use crate::jobs::plan::Plan;
 use crate::ops::instance::check;
-use crate::ops::{Context, Operate, locking, placement};
-use roost_proto::choices::{EvacMode, ReplaceDisksMode};
+use crate::ops::placement::{Allocator, Asking, How, Moves, Request};
+use crate::ops::{Context, Operate, locking};
+use roost_proto::choices::EvacMode;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::nicesort;
 use roost_proto::node::Question;
 use roost_proto::objects::{Instance, Node};
-use roost_proto::opcodes::{InstanceReplaceDisks, NodeEvacuate, OpInput};
-use serde_json::{Value, json};
+use roost_proto::opcodes::NodeEvacuate;
+use serde_json::json;
 use std::sync::Arc;
 
 impl Operate for NodeEvacuate {
@@ -41,63 +46,118 @@ impl Operate for NodeEvacuate {
         }
     }
 
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        let config = cx.config();
+        let node = source(self, config)?;
+        check_request(self, config, node)?;
+        let leaving = Leaving::of(self, config, node);
+        if leaving.is_empty() || remote(self, config)?.is_some() {
+            return Ok(vec![]);
+        }
+        Ok(leaving.asking(self, config)?.further(cx))
+    }
+
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let config = cx.config();
         let node = source(self, config)?;
         check_request(self, config, node)?;
-        let instances = match self.mode {
-            EvacMode::SecondaryOnly => vec![],
-            EvacMode::PrimaryOnly | EvacMode::All => moves::primaries(config, node),
-        };
-        let mirrors = match self.mode {
-            EvacMode::PrimaryOnly => vec![],
-            EvacMode::SecondaryOnly | EvacMode::All => moves::secondaries(config, node),
-        };
-        let mut names: Vec<_> =
-            instances.iter().chain(&mirrors).map(|i| i.name.to_string()).collect();
+        let leaving = Leaving::of(self, config, node);
+        let mut names: Vec<_> = leaving.all().map(|i| i.name.to_string()).collect();
         nicesort::sort(&mut names);
-        match names.is_empty() {
-            true => cx.say(format!("No instances to evacuate from node '{}'", node.name)),
-            false => cx.say(format!(
-                "Evacuating instances from node '{}': {}",
-                node.name,
-                names.join(", ")
-            )),
+        names.dedup();
+        if names.is_empty() {
+            cx.say(format!("No instances to evacuate from node '{}'", node.name));
+            let mut plan = cx.start_plan();
+            plan.result = json!({"jobs": [], "failed": []});
+            return Ok(plan);
         }
+        cx.say(format!("Evacuating instances from node '{}': {}", node.name, names.join(", ")));
         // They keep to the policy of their group as much as they did.
-        let how = How { allow_runtime_changes: true, ignore_ipolicy: true, ..How::default() };
-        let mut jobs = Vec::new();
-        let mut stuck = Vec::new();
-        for (instance, way) in moves::spread(cx, node, &instances) {
-            let to = match way {
-                Way::Secondary => None,
-                Way::To(id) => Some(config.node_name(id)),
-                Way::Stuck(why) => {
-                    stuck.push(format!("{} ({why})", instance.name));
-                    continue;
-                }
-            };
-            jobs.push(vec![moves::job(node, instance, to, &how).to_json()]);
-        }
-        for (instance, way) in moves::spread_mirrors(cx, node, &mirrors, remote(self, config)?) {
-            match way {
-                Ok(to) => jobs.push(vec![mirror_job(self, instance, config.node_name(to))]),
-                Err(why) => stuck.push(format!("{} ({why})", instance.name)),
-            }
-        }
-        if !stuck.is_empty() {
-            let text = format!("Unable to evacuate instances {}", stuck.join(", "));
-            if self.ignore_soft_errors != Some(true) {
-                return Err(Error::exec(format!(
-                    "{text}; use --ignore-soft-errors to evacuate the others"
-                )));
-            }
-            cx.warn(text);
-        }
+        let how = How {
+            allow_runtime_changes: true,
+            ignore_ipolicy: true,
+            early_release: self.early_release,
+            ..How::default()
+        };
+        let moves = match remote(self, config)? {
+            Some(remote) => leaving.to(config, remote, &how),
+            None => leaving.moves(self, cx, &how)?,
+        };
+        moves.say(cx, self.ignore_soft_errors == Some(true)).map_err(|error| Error {
+            message: format!("{}; use --ignore-soft-errors to evacuate the others", error.message),
+            ..error
+        })?;
         let mut plan = cx.start_plan();
-        plan.pivot.jobs = jobs;
-        plan.result = json!({"jobs": [], "failed": stuck});
+        plan.pivot.jobs = moves.to_json();
+        plan.result = json!({"jobs": [], "failed": moves.failed});
         Ok(plan)
+    }
+}
+
+/// What leaves.
+struct Leaving {
+    primaries: Vec<Arc<Instance>>,
+    secondaries: Vec<Arc<Instance>>,
+}
+
+impl Leaving {
+    fn of(op: &NodeEvacuate, config: &Config, node: &Node) -> Leaving {
+        let owned = |all: Vec<&Arc<Instance>>| all.into_iter().cloned().collect();
+        Leaving {
+            primaries: match op.mode {
+                EvacMode::SecondaryOnly => vec![],
+                EvacMode::PrimaryOnly | EvacMode::All => owned(moves::primaries(config, node)),
+            },
+            secondaries: match op.mode {
+                EvacMode::PrimaryOnly => vec![],
+                EvacMode::SecondaryOnly | EvacMode::All => owned(moves::secondaries(config, node)),
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.primaries.is_empty() && self.secondaries.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.primaries.iter().chain(&self.secondaries)
+    }
+
+    /// What an allocator is asked.
+    fn asking(&self, op: &NodeEvacuate, config: &Config) -> Result<Asking> {
+        let request = Request::Evacuate(self.all().cloned().collect(), op.mode);
+        let asking = Asking::new(config, op.iallocator.as_deref(), request)?;
+        Ok(Asking {
+            purpose: "Can't compute node evacuation".into(),
+            ignore_soft_errors: op.ignore_soft_errors == Some(true),
+            ignore_ipolicy: true,
+            ..asking
+        })
+    }
+
+    fn moves(&self, op: &NodeEvacuate, cx: &Context<'_, '_>, how: &How) -> Result<Moves> {
+        let asking = self.asking(op, cx.config())?;
+        match asking.allocator {
+            // Off this node; the protocol's word for it would be off both nodes of each.
+            Allocator::Hail => asking.leave(cx, (&self.primaries, &self.secondaries), how),
+            Allocator::Script(_) => asking.moves(cx, how),
+        }
+    }
+
+    /// All mirrors to one node.
+    fn to(&self, config: &Config, remote: NodeId, how: &How) -> Moves {
+        let mut moves = Moves::default();
+        let name = config.node_name(remote);
+        for instance in &self.secondaries {
+            match remote == instance.primary_node {
+                true => {
+                    let why = format!("{name} is its primary node");
+                    moves.failed.push((instance.name.to_string(), why));
+                }
+                false => moves.mirror_to(config, instance, remote, how),
+            }
+        }
+        moves
     }
 }
 
@@ -107,7 +167,7 @@ fn source<'a>(op: &NodeEvacuate, config: &'a Config) -> Result<&'a Arc<Node>> {
 
 fn check_request(op: &NodeEvacuate, config: &Config, node: &Node) -> Result<()> {
     let remote = op.remote_node_uuid.as_ref().or(op.remote_node.as_ref());
-    placement::check_allocator(op.iallocator.as_deref())?;
+    Allocator::of(config, op.iallocator.as_deref())?;
     if let Some(name) = remote {
         if op.mode != EvacMode::SecondaryOnly {
             return Err(Error::wrong_input(
@@ -137,24 +197,12 @@ fn remote(op: &NodeEvacuate, config: &Config) -> Result<Option<NodeId>> {
     name.map(|name| config.node(name).map(|node| node.uuid)).transpose()
 }
 
-/// The job that makes the mirrors of an instance again elsewhere.
-fn mirror_job(op: &NodeEvacuate, instance: &Instance, to: String) -> Value {
-    let mode = ReplaceDisksMode::NewSecondary;
-    OpInput::from(InstanceReplaceDisks {
-        remote_node: Some(to),
-        early_release: op.early_release,
-        // They keep to the policy of their group as much as they did.
-        ignore_ipolicy: true,
-        ..InstanceReplaceDisks::new(instance.name.as_str(), mode)
-    })
-    .to_json()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::testing::Site;
     use roost_proto::choices::DiskTemplate;
+    use serde_json::Value;
 
     fn evacuate(mode: EvacMode) -> NodeEvacuate {
         NodeEvacuate::new("node1", mode)
@@ -170,15 +218,17 @@ mod tests {
         site.free_memory("node2", 200);
         site.free_memory("node3", 190);
         let plan = site.plan(evacuate(EvacMode::PrimaryOnly)).expect("a plan");
-        assert_eq!(plan.say, ["Evacuating instances from node 'node1': web2, web10"]);
-        let targets: Vec<_> = plan
+        assert_eq!(plan.say[0], "Evacuating instances from node 'node1': web2, web10");
+        assert!(plan.say[1].starts_with(" - INFO: Instances to be moved: web2 (to node"));
+        let mut targets: Vec<_> = plan
             .pivot
             .jobs
             .iter()
-            .map(|ops| (ops[0]["OP_ID"].clone(), ops[0]["target_node"].clone()))
+            .map(|ops| format!("{} {}", ops[0]["OP_ID"], ops[0]["target_node"]))
             .collect();
-        let migrate = json!("OP_INSTANCE_MIGRATE");
-        assert_eq!(targets, [(migrate.clone(), json!("node2")), (migrate, json!("node3"))]);
+        targets.sort();
+        let migrate = |node: &str| format!("\"OP_INSTANCE_MIGRATE\" \"{node}\"");
+        assert_eq!(targets, [migrate("node2"), migrate("node3")], "there is room for one on each");
         site.node("node1", |n| n.offline = true);
         let plan = site.plan(evacuate(EvacMode::All)).expect("a plan");
         assert_eq!(plan.pivot.jobs[0][0]["OP_ID"], "OP_INSTANCE_FAILOVER");
@@ -195,8 +245,8 @@ mod tests {
         assert_eq!(
             error,
             Error::exec(
-                "Unable to evacuate instances file (its disks (template 'file') are only on this \
-                 node; use 'gnt-instance move'); use --ignore-soft-errors to evacuate the others"
+                "Unable to evacuate instances file (Instances of type file cannot be relocated); \
+                 use --ignore-soft-errors to evacuate the others"
             )
         );
         let soft =
@@ -218,8 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_are_made_again_where_most_room_is() {
+    fn mirrors_are_made_again_where_room_is() {
         let mut site = Site::new(&["node1", "node2", "node3", "node4"]);
+        site.cluster(|cluster| {
+            cluster.volume_group_name = Some("xenvg".into());
+            cluster.enabled_disk_templates = vec![DiskTemplate::Drbd];
+        });
         for name in ["db1", "db2", "db3"] {
             site.instance(name, "node2", |_| {});
             site.mirrored_volumes(name, "node1");
@@ -237,10 +291,10 @@ mod tests {
             };
             plan.pivot.jobs.iter().map(job).collect()
         };
-        let expected = [("db1", "node3"), ("db2", "node3"), ("db3", "node4")]
-            .map(|(a, b)| (a.into(), b.into()));
         let plan = site.plan(evacuate(EvacMode::SecondaryOnly)).expect("a plan");
-        assert_eq!(targets(&plan), expected);
+        let mut found: Vec<_> = targets(&plan).into_iter().map(|(_, to)| to).collect();
+        found.sort();
+        assert_eq!(found, ["node3", "node3", "node4"]);
         let named = |node: &str| NodeEvacuate {
             remote_node: Some(node.into()),
             early_release: true,
@@ -254,9 +308,41 @@ mod tests {
         assert!(site.refusal(named("node1")).message.contains("its own replacement"));
         site.node("node3", |node| node.drained = true);
         let error = site.refusal(evacuate(EvacMode::SecondaryOnly)).message;
-        assert!(
-            error.contains("db2 (no other node of its group has room for its mirrors"),
-            "{error}"
-        );
+        assert!(error.contains("db2 (Can't find any good node"), "{error}");
+        assert!(error.contains("node4 failed: FailDisk"), "{error}");
+    }
+
+    #[test]
+    fn all_leaves_nothing_behind() {
+        let mut site = Site::new(&["node1", "node2", "node3"]);
+        site.cluster(|cluster| {
+            cluster.volume_group_name = Some("xenvg".into());
+            cluster.enabled_disk_templates = vec![DiskTemplate::Drbd];
+        });
+        for (name, primary, secondary) in [("here", "node1", "node2"), ("there", "node2", "node1")]
+        {
+            site.instance(name, primary, |_| {});
+            site.mirrored_volumes(name, secondary);
+        }
+        for node in ["node1", "node2", "node3"] {
+            site.room(node, 9000);
+        }
+        let plan = site.plan(evacuate(EvacMode::All)).expect("a plan");
+        let told: Vec<Vec<_>> = plan
+            .pivot
+            .jobs
+            .iter()
+            .map(|job| {
+                let one = |op: &Value| format!("{} {}", op["OP_ID"], op["remote_node"]);
+                job.iter().map(one).collect()
+            })
+            .collect();
+        let migrate = "\"OP_INSTANCE_MIGRATE\" null".to_owned();
+        let replace = "\"OP_INSTANCE_REPLACE_DISKS\" \"node3\"".to_owned();
+        assert_eq!(told, [vec![migrate, replace.clone()], vec![replace]]);
+        // Without a third node mirrors stay, and so does what would only be half gone.
+        site.node("node3", |node| node.drained = true);
+        let error = site.refusal(evacuate(EvacMode::All)).message;
+        assert!(error.contains("here (") && error.contains("there ("), "{error}");
     }
 }

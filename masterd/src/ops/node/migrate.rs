@@ -1,15 +1,19 @@
 //! `OP_NODE_MIGRATE`: one job for each instance that runs on a node.
 
-use super::moves::{self, How, Way};
+use super::moves;
 use crate::config::Config;
 use crate::jobs::locks::{LockSet, Mode};
 use crate::jobs::plan::Plan;
-use crate::ops::{Context, Operate, locking, placement};
+use crate::ops::placement::allocator::HAIL;
+use crate::ops::placement::{Allocator, Asking, How, Moves, Request, move_op};
+use crate::ops::{Context, Operate, locking};
+use roost_proto::capabilities::Mirroring;
+use roost_proto::choices::{DiskTemplate, EvacMode};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::Question;
-use roost_proto::objects::Node;
-use roost_proto::opcodes::NodeMigrate;
+use roost_proto::objects::{Instance, Node};
+use roost_proto::opcodes::{NodeMigrate, OpCode};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -28,7 +32,7 @@ impl Operate for NodeMigrate {
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
         let config = cx.config();
         let node = source(self, config)?;
-        placement::check_allocator(self.iallocator.as_deref())?;
+        Allocator::of(config, self.iallocator.as_deref())?;
         let target = target(self, config)?;
         if target.is_some() && self.iallocator.is_some() {
             return Err(Error::wrong_input(
@@ -48,26 +52,77 @@ impl Operate for NodeMigrate {
             live: self.live,
             allow_runtime_changes: self.allow_runtime_changes,
             ignore_ipolicy: self.ignore_ipolicy,
+            early_release: false,
         };
-        let instances = moves::primaries(config, node);
         let mut jobs = Vec::new();
-        for (instance, way) in moves::spread(cx, node, &instances) {
-            // For one that is stuck the job says why: the others shall go all the same.
-            let to = match (target, way) {
-                (_, Way::Secondary) => None,
-                (Some(target), _) => Some(target.name.to_string()),
-                (None, Way::To(id)) => Some(config.node_name(id)),
-                (None, Way::Stuck(why)) => {
-                    cx.warn(format!("Instance {} can't be placed: {why}", instance.name));
-                    None
-                }
-            };
-            jobs.push(vec![moves::job(node, instance, to, &how).to_json()]);
+        for (instance, to) in self.targets(cx, node, target)? {
+            let mut op = move_op(&instance, to, node.offline, &how);
+            if let OpCode::InstanceMigrate(op) = &mut op.op
+                && op.target_node.is_none()
+                && config.disk_template(&instance).is_some_and(|t| !is_bound(t))
+            {
+                op.iallocator.clone_from(&self.iallocator);
+            }
+            jobs.push(vec![op.to_json()]);
         }
         let mut plan = cx.start_plan();
         plan.pivot.jobs = jobs;
         plan.result = json!({"jobs": []});
         Ok(plan)
+    }
+}
+
+trait Targets {
+    fn targets(
+        &self,
+        cx: &mut Context<'_, '_>,
+        node: &Node,
+        target: Option<&Arc<Node>>,
+    ) -> Result<Vec<(Arc<Instance>, Option<String>)>>;
+}
+
+/// Its other side is where it goes.
+fn is_bound(template: DiskTemplate) -> bool {
+    template.mirroring() == Mirroring::Internal
+}
+
+impl Targets for NodeMigrate {
+    /// Where each goes. A script is asked by each job for itself; our own allocator for all together, so that
+    /// not all are sent to the node that is best now. Of one that has no way the job says why: the others shall
+    /// go all the same.
+    fn targets(
+        &self,
+        cx: &mut Context<'_, '_>,
+        node: &Node,
+        target: Option<&Arc<Node>>,
+    ) -> Result<Vec<(Arc<Instance>, Option<String>)>> {
+        let config = cx.config();
+        let instances: Vec<Arc<Instance>> =
+            moves::primaries(config, node).into_iter().cloned().collect();
+        let free = |instance: &Arc<Instance>| {
+            config.disk_template(instance).is_none_or(|template| !is_bound(template))
+        };
+        let bound: Vec<Arc<Instance>> = instances.iter().filter(|i| free(i)).cloned().collect();
+        let mut found = Moves::default();
+        let own = Allocator::of(config, self.iallocator.as_deref())? == Allocator::Hail;
+        if own && target.is_none() && !bound.is_empty() {
+            let request = Request::Evacuate(bound, EvacMode::PrimaryOnly);
+            let asking = Asking::new(config, Some(HAIL), request)?;
+            found = asking.moves(cx, &How::default())?;
+            for (name, why) in &found.failed {
+                let why = why.trim_end_matches(';');
+                cx.warn(format!("Instance {name} can't be placed: {why}"));
+            }
+        }
+        let to = |instance: &Arc<Instance>| match target {
+            Some(target) if free(instance) => Some(target.name.to_string()),
+            _ => {
+                let mut moved = found.moved.iter();
+                let moved = moved.find(|(name, ..)| *name == instance.name.as_str());
+                moved.and_then(|(_, _, nodes)| nodes.first().cloned())
+            }
+        };
+        Ok(instances.iter().map(|instance| (Arc::clone(instance), to(instance))).collect())
     }
 }
 
@@ -156,10 +211,10 @@ mod tests {
         assert_eq!(
             plan.say,
             [
-                " - WARNING: Instance b can't be placed: no other node of its group has 600 MiB \
-                 of memory left",
-                " - WARNING: Instance file can't be placed: its disks (template 'file') are only \
-                 on this node; use 'gnt-instance move'",
+                " - WARNING: Instance b can't be placed: Can't find any good node:  Node node2 \
+                 failed: FailMem",
+                " - WARNING: Instance file can't be placed: Instances of type file cannot be \
+                 relocated",
             ]
         );
     }

@@ -116,32 +116,52 @@ pub fn observed(config: &Config, seen: &HashMap<NodeId, Arc<NodeView>>) -> Snaps
     make(config, usual_storage(config), Instances::Seen(seen), figures)
 }
 
-/// The cluster as it is going to be when all that is under way has ended: with what jobs will have made, and
-/// without the memory they were promised. What nodes were asked for counts; of others, what they said last.
-pub fn planned(cx: &Context<'_, '_>, storage: Option<Storage<'_>>) -> Snapshot {
-    let config = going_to_be(cx);
-    let asked = cx.answers().iter().filter(|(_, question, _)| matches!(question, Question::Node));
-    let asked: HashMap<NodeId, &Result<Answer>> =
-        asked.map(|(node, _, answer)| (*node, answer)).collect();
-    let promised = cx.promised();
-    let figures = |node: &Node| {
-        let promised = promised.get(&node.uuid).copied().unwrap_or(0);
-        let view = cx.seen().get(&node.uuid);
-        let report = match asked.get(&node.uuid) {
+/// What is known of nodes while planning: what they were asked for, of others what they said last; and
+/// what jobs under way were promised.
+pub struct Known<'b> {
+    asked: HashMap<NodeId, &'b Result<Answer>>,
+    seen: &'b HashMap<NodeId, Arc<NodeView>>,
+    promised: HashMap<NodeId, u64>,
+}
+
+impl<'b> Known<'b> {
+    /// By a plan's answers.
+    pub fn of(cx: &Context<'_, 'b>) -> Known<'b> {
+        let asked = cx.answers().iter().filter(|(_, q, _)| matches!(q, Question::Node));
+        let asked = asked.map(|(node, _, answer)| (*node, answer)).collect();
+        Known { asked, seen: cx.seen(), promised: cx.promised() }
+    }
+
+    /// Of a node that should be at work. Errors: why nothing is known.
+    pub fn figures(&self, node: &Node) -> std::result::Result<Figures<'b>, String> {
+        let promised = self.promised.get(&node.uuid).copied().unwrap_or(0);
+        let report = match self.asked.get(&node.uuid) {
             Some(Ok(Answer::Node(report))) => &**report,
             Some(Err(error)) => return Err(error.message.clone()),
-            _ => match view.filter(|view| view.up) {
+            _ => match self.seen.get(&node.uuid).filter(|view| view.up) {
                 Some(view) => &view.report,
                 None => return Err(format!("node {} does not answer", node.name)),
             },
         };
         Ok(Figures { report, promised })
-    };
-    make(&config, storage, Instances::Wanted, figures)
+    }
+
+    /// MiB a guest had last on a node.
+    pub fn guest_memory(&self, node: NodeId, name: &str) -> u64 {
+        let guest = self.seen.get(&node).and_then(|view| view.guests.get(name));
+        guest.filter(|guest| guest.state.is_running()).map_or(0, |guest| guest.memory)
+    }
+}
+
+/// The cluster as it is going to be when all that is under way has ended: with what jobs will have made, and
+/// without the memory they were promised.
+pub fn planned(cx: &Context<'_, '_>, storage: Option<Storage<'_>>) -> Snapshot {
+    let known = Known::of(cx);
+    make(&going_to_be(cx), storage, Instances::Wanted, |node| known.figures(node))
 }
 
 /// The configuration with what plans under way are about to change.
-fn going_to_be(cx: &Context<'_, '_>) -> Config {
+pub fn going_to_be(cx: &Context<'_, '_>) -> Config {
     let mut config = cx.config().clone();
     for plan in cx.active() {
         // One whose pivot has been does not fit any more, and need not.
@@ -302,8 +322,12 @@ fn one_node(
     new.free_memory = signed(report.memory_free) - signed(promised);
     new.total_cpus = report.cpu_total as f64;
     new.node_cpus = signed(report.cpu_dom0);
-    let (total, free) = storage.and_then(|storage| storage.room(report)).unwrap_or((0, 0));
-    (new.total_disk, new.free_disk) = (total as f64, signed(free));
+    let room = storage.and_then(|storage| storage.room(report));
+    (new.total_disk, new.free_disk) = match room {
+        Some((total, free)) => (total as f64, signed(free)),
+        // What is not counted is not what is missing.
+        None => (0.0, signed(u64::MAX)),
+    };
     if let Some(Storage::Group(vg)) = storage.filter(|_| exclusive) {
         let (total, free) = report.spindles.get(vg).copied().unwrap_or((0, 0));
         (new.spindles, new.free_spindles) = (signed(total), signed(free));

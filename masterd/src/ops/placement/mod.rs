@@ -1,32 +1,40 @@
-//! Choosing a node: the one with most free memory.
+//! Where instances go: what an allocator is asked, and what becomes of its answer.
 //!
-//! A simple rule that never surprises, until a real allocator takes its place.
+//! ```text
+//!   opcode ─ Asking ─┬─ hail: the cluster as it is going to be ─► roost_htools, here ─┬─► nodes
+//!                    └─ another: `further` ─► a script on the master's node ─ checked ┘   moves, as jobs
+//! ```
+//!
+//! An opcode says what it asks for once ([`Asking`]), the same in both stages of planning: in the first a
+//! script is asked, if the allocator is one; in the second the answer is used. Our own allocator needs no first
+//! stage, and sees what other jobs took a moment ago. What no allocator knows of is respected besides: nodes
+//! that do not answer, room in volume groups that are not counted, nodes that could not be locked.
 
+pub mod allocator;
 pub mod cluster;
+mod document;
+mod inside;
+mod moves;
+mod request;
+mod script;
+
+pub use allocator::Allocator;
+pub use moves::{How, Moves, move_op};
+pub use request::{NewDisk, NewInstance, Request, named};
+pub use script::said;
 
 use super::Context;
 use super::disks::space;
 use crate::config::Config;
-use roost_proto::error::{Error, ErrorType, Result};
+use crate::query::storage::Storage;
+use roost_proto::choices::EvacMode;
+use roost_proto::error::{Error, Result};
 use roost_proto::ids::{GroupId, NodeId};
-use roost_proto::objects::{Disk, Node};
+use roost_proto::nicesort;
+use roost_proto::node::Question;
+use roost_proto::objects::{Disk, Instance, Node};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What this rule is called where an allocator's name is asked for.
-pub const NAME: &str = "most-free-memory";
-/// Names under which people ask for an allocator: the cluster's, Ganeti's, and our own.
-const KNOWN: [&str; 3] = [".", "hail", NAME];
-
-/// An allocator we do not have is an error, not a surprise.
-pub fn check_allocator(name: Option<&str>) -> Result<()> {
-    match name {
-        Some(name) if !KNOWN.contains(&name) => Err(Error::prereq(
-            ErrorType::UnknownEntity,
-            format!("Can't find iallocator '{name}'; there are: {}", KNOWN.join(", ")),
-        )),
-        _ => Ok(()),
-    }
-}
 
 /// Nodes that may get something new: online, not drained, able to run instances; in a group if one
 /// is named, and not among those excluded.
@@ -44,97 +52,167 @@ pub fn candidates<'a>(
     })
 }
 
-/// The candidate with most free memory of those that answered and have `memory` MiB. The order of
-/// equals is that of their names, so that the choice can be repeated.
-pub fn choose(cx: &Context<'_, '_>, nodes: &[NodeId], memory: u64) -> Result<NodeId> {
-    let config = cx.config();
-    let mut problems = Vec::new();
-    let mut best: Option<(u64, NodeId)> = None;
-    let mut nodes: Vec<_> = nodes.to_vec();
-    nodes.sort_by_key(|id| config.node_name(*id));
-    for id in nodes {
-        let name = config.node_name(id);
-        match cx.free_memory(id) {
-            Err(error) => problems.push(error.message),
-            Ok(free) if free < memory => {
-                problems.push(format!("{name}: only {free} MiB of memory free"));
-            }
-            Ok(free) if best.is_none_or(|(most, _)| free > most) => best = Some((free, id)),
-            Ok(_) => {}
-        }
-    }
-    match best {
-        Some((_, id)) => Ok(id),
-        None => Err(Error::resources(format!(
-            "Can't compute nodes using iallocator '{NAME}': no node has {memory} MiB of memory \
-             free ({})",
-            if problems.is_empty() { "there is no candidate".into() } else { problems.join("; ") }
-        ))),
-    }
+/// A question for an allocator.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub allocator: Allocator,
+    pub request: Request,
+    /// Nodes that may be chosen, where single nodes are asked for.
+    pub nodes: Vec<NodeId>,
+    /// Why others may not be.
+    pub refused: Vec<String>,
+    /// Sizes that policies do not allow are all right.
+    pub ignore_ipolicy: bool,
+    /// Only what is impossible is refused.
+    pub ignore_soft_errors: bool,
+    /// What cannot be done without an answer: `Can't compute nodes`.
+    pub purpose: String,
 }
 
-/// The candidate with most room for disks, for what needs no memory there (a mirror). It was asked
-/// for its state; it must have enough in every volume group. Equals: by free memory, then by name.
-pub fn choose_for_disks(cx: &Context<'_, '_>, nodes: &[NodeId], disks: &[Disk]) -> Result<NodeId> {
-    let config = cx.config();
-    let needed = space::needed(disks);
-    let mut problems = Vec::new();
-    let mut best: Option<((u64, u64), NodeId)> = None;
-    let mut nodes: Vec<_> = nodes.to_vec();
-    nodes.sort_by_key(|id| config.node_name(*id));
-    for id in nodes {
-        let room = needed.iter().map(|(vg, mib)| {
-            space::check_group(cx, id, vg, *mib)?;
-            Ok(cx.report(id)?.volume_groups.get(*vg).map_or(0, |(_, free)| *free))
-        });
-        let found = room
-            .collect::<Result<Vec<u64>>>()
-            .and_then(|room| Ok((room.into_iter().sum(), cx.free_memory(id)?)));
-        match found {
-            Err(error) => problems.push(error.message),
-            Ok(room) if best.is_none_or(|(most, _)| room > most) => best = Some((room, id)),
-            Ok(_) => {}
-        }
-    }
-    match best {
-        Some((_, id)) => Ok(id),
-        None => Err(Error::resources(format!(
-            "Can't compute nodes using iallocator '{NAME}': no node has room for the disks ({})",
-            if problems.is_empty() { "there is no candidate".into() } else { problems.join("; ") }
-        ))),
-    }
+/// What became of several new instances: the nodes of each that has a place, and why the others have none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Several {
+    pub placed: Vec<(String, Vec<NodeId>)>,
+    pub failed: Vec<(String, String)>,
 }
 
-/// Free memory of several nodes while instances are spread over them: what one is promised the next
-/// cannot have.
-#[derive(Debug)]
-pub struct Account {
-    /// In the order of their names.
-    free: Vec<(NodeId, u64)>,
-    /// Why nodes are not among them.
-    pub problems: Vec<String>,
-}
+impl Asking {
+    /// The allocator of this name is asked, among all nodes that take instances. Errors: no such name.
+    pub fn new(config: &Config, allocator: Option<&str>, request: Request) -> Result<Asking> {
+        Ok(Asking {
+            allocator: Allocator::of(config, allocator)?,
+            request,
+            nodes: candidates(config, None, &[]).map(|node| node.uuid).collect(),
+            refused: Vec::new(),
+            ignore_ipolicy: false,
+            ignore_soft_errors: false,
+            purpose: "Can't compute nodes".into(),
+        })
+    }
 
-impl Account {
-    /// Of those nodes that answered.
-    pub fn open(cx: &Context<'_, '_>, nodes: &[NodeId]) -> Account {
-        let mut nodes = nodes.to_vec();
-        roost_proto::nicesort::sort_by_key(&mut nodes, |id| cx.config().node_name(*id));
-        let mut account = Account { free: vec![], problems: vec![] };
-        for id in nodes {
-            match cx.free_memory(id) {
-                Ok(free) => account.free.push((id, free)),
-                Err(error) => account.problems.push(error.message),
+    /// Only these nodes, if they pass a check. One that was not asked, because it could not be locked, is none.
+    #[must_use]
+    pub fn among(
+        mut self,
+        cx: &Context<'_, '_>,
+        nodes: Vec<NodeId>,
+        check: impl Fn(NodeId) -> Result<()>,
+    ) -> Asking {
+        let mut nodes = nodes;
+        nicesort::sort_by_key(&mut nodes, |id| cx.config().node_name(*id));
+        self.nodes.clear();
+        for node in nodes {
+            match cx.was_asked(node).then(|| cx.report(node).and_then(|_| check(node))) {
+                None => {}
+                Some(Ok(())) => self.nodes.push(node),
+                Some(Err(error)) => self.refused.push(error.message),
             }
         }
-        account
+        self
     }
 
-    /// The node with most memory left, if that is `memory` MiB at least; it has so much less then.
-    pub fn take(&mut self, memory: u64) -> Option<NodeId> {
-        let most = self.free.iter().map(|(_, free)| *free).max()?;
-        let (id, free) = self.free.iter_mut().find(|(_, free)| *free == most)?;
-        *free = free.checked_sub(memory)?;
-        Some(*id)
+    /// The storage whose room counts: of what is to be made, or the usual one.
+    fn storage<'c>(&self, config: &'c Config) -> Option<Storage<'c>> {
+        let template = match &self.request {
+            Request::Allocate(new) => Some(new.template),
+            Request::MultiAllocate(all) => all.first().map(|new| new.template),
+            _ => None,
+        };
+        let own = template.and_then(|template| Storage::of(&config.cluster, template));
+        own.or_else(|| cluster::usual_storage(config))
     }
+
+    /// What must be asked before there is an answer: the script, if the allocator is one.
+    pub fn further(&self, cx: &Context<'_, '_>) -> Vec<(NodeId, Question)> {
+        match &self.allocator {
+            Allocator::Hail => vec![],
+            Allocator::Script(name) => {
+                let config = cx.config();
+                let mut args = allocator::arguments(&config.cluster.default_iallocator_params);
+                args.extend(document::arguments(self));
+                let request = document::write(cx, self);
+                let question = Question::Iallocator { name: name.clone(), request, args };
+                vec![(config.master(), question)]
+            }
+        }
+    }
+
+    /// The text of the request.
+    pub fn text(&self, cx: &Context<'_, '_>) -> String {
+        document::write(cx, self)
+    }
+
+    /// The nodes that were found, the primary first. Errors: there are none, and why.
+    pub fn nodes(&self, cx: &Context<'_, '_>) -> Result<Vec<NodeId>> {
+        match &self.allocator {
+            Allocator::Hail => inside::nodes(cx, self),
+            Allocator::Script(name) => script::nodes(cx, self, name),
+        }
+    }
+
+    /// The node that was found, where one is asked for.
+    pub fn node(&self, cx: &Context<'_, '_>) -> Result<NodeId> {
+        match self.nodes(cx)?.as_slice() {
+            [node] => Ok(*node),
+            nodes => Err(Error::internal(format!("{} nodes where one was asked for", nodes.len()))),
+        }
+    }
+
+    /// What became of several new instances.
+    pub fn several(&self, cx: &Context<'_, '_>) -> Result<Several> {
+        match &self.allocator {
+            Allocator::Hail => inside::several(cx, self),
+            Allocator::Script(name) => script::several(cx, self, name),
+        }
+    }
+
+    /// The moves that were found. Errors: none could be looked for; those that cannot move are told in them.
+    pub fn moves(&self, cx: &Context<'_, '_>, how: &How) -> Result<Moves> {
+        match &self.allocator {
+            Allocator::Hail => inside::moves(cx, self, how),
+            Allocator::Script(name) => script::moves(cx, self, name, how),
+        }
+    }
+
+    /// Everything away from a node, as our own allocator finds it: instances that run there, and mirrors.
+    pub fn leave(
+        &self,
+        cx: &Context<'_, '_>,
+        (primaries, secondaries): (&[Arc<Instance>], &[Arc<Instance>]),
+        how: &How,
+    ) -> Result<Moves> {
+        let ids = |all: &[Arc<Instance>]| all.iter().map(|i| i.uuid).collect::<Vec<_>>();
+        let leaves_mirrors = matches!(self.request, Request::Evacuate(_, EvacMode::All));
+        inside::leave(cx, self, (&ids(primaries), &ids(secondaries)), leaves_mirrors, how)
+    }
+
+    /// There is no answer that is of use.
+    fn failed(&self, why: &str) -> Error {
+        let mut text =
+            format!("{} using iallocator '{}': {why}", self.purpose, self.allocator.name());
+        if !self.refused.is_empty() {
+            text = format!("{text} ({})", self.refused.join("; "));
+        }
+        Error::resources(text)
+    }
+
+    /// The line for the job's log.
+    pub fn say(&self, cx: &mut Context<'_, '_>, instance: &str, nodes: &[NodeId]) {
+        let names: Vec<_> = nodes.iter().map(|id| cx.config().node_name(*id)).collect();
+        cx.info(format!(
+            "Selected nodes for instance {instance} via iallocator {}: {}",
+            self.allocator.name(),
+            names.join(", ")
+        ));
+    }
+}
+
+/// A node has room for its side of disks in every volume group.
+pub fn has_room(cx: &Context<'_, '_>, node: NodeId, needed: &BTreeMap<&str, u64>) -> Result<()> {
+    needed.iter().try_for_each(|(vg, mib)| space::check_group(cx, node, vg, *mib))
+}
+
+/// What disks take, by volume group.
+pub fn needed(disks: &[Disk]) -> BTreeMap<&str, u64> {
+    space::needed(disks)
 }

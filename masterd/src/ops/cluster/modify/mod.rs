@@ -21,10 +21,11 @@ use crate::config::{Change, Config, Object};
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::Plan;
 use crate::ops::node::pool;
-use crate::ops::{Context, Operate, locking, placement};
+use crate::ops::placement::allocator::{Allocator, HAIL};
+use crate::ops::{Context, Operate, locking};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::Question;
+use roost_proto::node::{Answer, Question};
 use roost_proto::objects::Cluster;
 use roost_proto::opcodes::ClusterSetParams;
 
@@ -36,6 +37,9 @@ impl Operate for ClusterSetParams {
     fn questions(&self, config: &Config) -> Result<Vec<(NodeId, Question)>> {
         let mut questions = hypervisors::questions(self, config)?;
         questions.extend(storage::questions(self, config));
+        if asks_for_scripts(self) {
+            questions.push((config.master(), Question::IallocatorList));
+        }
         Ok(questions)
     }
 
@@ -75,6 +79,11 @@ impl Operate for ClusterSetParams {
     }
 }
 
+/// Whether it has to be known which allocator scripts there are.
+fn asks_for_scripts(op: &ClusterSetParams) -> bool {
+    op.default_iallocator.as_deref().is_some_and(|name| !matches!(name, "" | "." | HAIL))
+}
+
 /// Settings that need little more than to be stored.
 fn simple(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Cluster) -> Result<()> {
     fn put<T: Clone>(place: &mut T, given: &Option<T>) {
@@ -91,10 +100,26 @@ fn simple(op: &ClusterSetParams, cx: &mut Context<'_, '_>, new: &mut Cluster) ->
     put(&mut new.enabled_user_shutdown, &op.enabled_user_shutdown);
     put(&mut new.default_iallocator_params, &op.default_iallocator_params);
     if let Some(name) = &op.default_iallocator {
-        if !name.is_empty() {
-            placement::check_allocator(Some(name))?;
-        }
         new.default_iallocator.clone_from(name);
+    }
+    if let Allocator::Script(name) = Allocator::of_cluster(new)?
+        && asks_for_scripts(op)
+    {
+        let known = cx.answer(
+            cx.config().master(),
+            |q| matches!(q, Question::IallocatorList),
+            |a| match a {
+                Answer::Names(names) => Some(names),
+                _ => None,
+            },
+        )?;
+        if !known.contains(&name) {
+            return Err(Error::wrong_input(format!(
+                "Invalid default iallocator script '{name}' specified: there is 'hail', and on the \
+                 master node: {}",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            )));
+        }
     }
     if op.instance_communication_network.as_ref().is_some_and(|name| !name.is_empty()) {
         return Err(Error::wrong_input("Instance communication is not available in this version"));
@@ -234,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn a_default_allocator_must_be_there() {
+        let mut site = Site::new(&["node1"]);
+        let other = || modify(|op| op.default_iallocator = Some("spread".into()));
+        let asked = site.questions(other());
+        assert_eq!(asked, [("node1".to_owned(), Question::IallocatorList)]);
+        site.answer("node1", Question::IallocatorList, Ok(Answer::Names(vec!["pack".into()])));
+        assert_eq!(
+            site.refusal(other()).message,
+            "Invalid default iallocator script 'spread' specified: there is 'hail', and on the \
+             master node: pack"
+        );
+        site.facts.answers.clear();
+        site.answer("node1", Question::IallocatorList, Ok(Answer::Names(vec!["spread".into()])));
+        site.run(other());
+        assert_eq!(site.config.cluster.default_iallocator, "spread");
+        assert!(site.questions(modify(|op| op.default_iallocator = Some("".into()))).is_empty());
+    }
+
+    #[test]
     fn refusals() {
         let site = Site::new(&["node1"]);
         let nothing = modify(|op| op.force = true);
@@ -243,8 +287,8 @@ mod tests {
         );
         let refused = |change: fn(&mut ClusterSetParams)| site.refusal(modify(change)).message;
         assert!(
-            refused(|op| op.default_iallocator = Some("x".into()))
-                .starts_with("Can't find iallocator 'x'")
+            refused(|op| op.default_iallocator = Some("x y".into()))
+                .starts_with("Invalid iallocator name 'x y'")
         );
         assert!(refused(|op| op.master_netmask = Some(33)).contains("from 1 to 32"));
         assert!(refused(|op| op.master_netdev = Some("a/b".into())).contains("not the name"));

@@ -1,92 +1,87 @@
-//! Whether the other nodes have the memory to take over from any one of them.
+//! Whether the other nodes have the memory to take over from any one of them: by the same rules as placement.
 //!
-//! An instance with a mirror of ours goes to its secondary node; one on storage that all nodes of
-//! the group see goes to whichever has most room left.
+//! Mirrored instances go to their secondary nodes, which keep memory for the worst other node; those on storage
+//! that all nodes of the group see go one by one to the best node that is left. What is on one node's own disks
+//! cannot be taken over, and everybody knows.
 
 use super::findings::{self, Findings};
 use super::group::Scene;
 use crate::ops::Context;
+use crate::ops::placement::cluster::{self, Figures, Instances};
+use roost_htools::model::NodeIdx;
+use roost_htools::redundancy::{self, Options};
+use roost_htools::state::{self, Placement};
 use roost_proto::capabilities::Mirroring;
-use roost_proto::choices::AdminState;
-use roost_proto::ids::NodeId;
 use roost_proto::objects::Node;
-use roost_proto::params::fill;
-use std::collections::BTreeMap;
 
 /// Checks every node that is at work.
 pub fn memory(cx: &Context<'_, '_>, scene: &Scene<'_>, findings: &mut Findings<'_>) {
-    let free: BTreeMap<NodeId, u64> = scene
-        .members
-        .iter()
-        .filter(|node| node.vm_capable && !node.drained && !node.offline)
-        .filter_map(|node| {
-            let report = scene.reports.get(&node.uuid)?.as_ref().ok()?;
-            let promised = cx.promised_memory(node.uuid);
-            Some((node.uuid, report.node.memory_free.saturating_sub(promised)))
-        })
-        .collect();
     // Where there is only one there is nobody to take over, and everybody knows.
     if scene.members.iter().filter(|node| node.vm_capable).count() < 2 {
         return;
     }
-    for node in scene.members.iter().filter(|node| !node.offline) {
-        one(scene, node, free.clone(), findings);
+    let promised = cx.promised();
+    let figures = |node: &Node| match scene.reports.get(&node.uuid) {
+        Some(Ok(report)) => {
+            let promised = promised.get(&node.uuid).copied().unwrap_or(0);
+            Ok(Figures { report: &report.node, promised })
+        }
+        _ => Err(String::new()),
+    };
+    let storage = cluster::usual_storage(scene.config);
+    let snapshot = cluster::make(scene.config, storage, Instances::Wanted, figures);
+    let members: Vec<NodeIdx> =
+        scene.members.iter().filter_map(|node| snapshot.node(node.uuid)).collect();
+    let placement = Placement::new(snapshot.cluster.clone(), &state::Options::default());
+    mirrored(&placement, &members, findings);
+    shared(&placement, &members, findings);
+}
+
+/// Every secondary node keeps enough for whichever other node fails.
+fn mirrored(placement: &Placement, members: &[NodeIdx], findings: &mut Findings<'_>) {
+    let nodes = &placement.cluster().nodes;
+    for &node in members.iter().filter(|node| !nodes[node.at()].offline) {
+        let state = placement.node(node);
+        if !state.n1_fails {
+            continue;
+        }
+        for (at, failing) in nodes.iter().enumerate() {
+            let needed = placement.peer_memory(node, NodeIdx::of(at));
+            if needed > 0 && state.unallocated <= needed {
+                let text = format!(
+                    "not enough memory to accomodate instance failovers should node {} fail \
+                     ({needed}MiB needed, {}MiB available)",
+                    failing.name,
+                    state.unallocated.max(0)
+                );
+                findings.error(findings::ENODEN1, &nodes[node.at()].name, text);
+            }
+        }
     }
 }
 
-/// What if this one fails?
-fn one(
-    scene: &Scene<'_>,
-    failing: &Node,
-    mut free: BTreeMap<NodeId, u64>,
-    findings: &mut Findings<'_>,
-) {
-    let config = scene.config;
-    free.remove(&failing.uuid);
-    let available: u64 = free.values().sum();
-    let mut moving = Vec::new();
-    for instance in config.instances_on(failing.uuid) {
-        let be = fill::instance_beparams(&config.cluster, instance);
-        if instance.admin_state != AdminState::Up || !be.auto_balance || instance.forthcoming {
+/// What is on shared storage finds another place.
+fn shared(placement: &Placement, members: &[NodeIdx], findings: &mut Findings<'_>) {
+    let cluster = placement.cluster();
+    let options = Options { accept_existing: true, ..Options::default() };
+    for broken in redundancy::non_redundant(placement, members, &options) {
+        let instance = &cluster.instances[broken.instance.at()];
+        // Mirrored ones are told of above, those on the node's own disks come last and do not count.
+        if instance.template.mirroring() != Mirroring::External {
             continue;
         }
-        match config.disk_template(instance).map(|template| template.mirroring()) {
-            Some(Mirroring::Internal) => {
-                moving.push((be.minmem, instance, config.secondaries(instance).first().copied()));
-            }
-            Some(Mirroring::External) => moving.push((be.minmem, instance, None)),
-            Some(Mirroring::None) | None => {}
-        }
-    }
-    // The bound ones first, then the large ones: what is small finds its place in the gaps.
-    moving.sort_by_key(|(memory, instance, to)| {
-        (to.is_none(), std::cmp::Reverse(*memory), instance.name.clone())
-    });
-    let needed: u64 = moving.iter().map(|(memory, ..)| memory).sum();
-    let mut homeless = Vec::new();
-    for (memory, instance, to) in moving {
-        let target = to.or_else(|| {
-            let most = free.iter().max_by_key(|(id, room)| (**room, std::cmp::Reverse(**id)));
-            most.map(|(id, _)| *id)
-        });
-        match target.and_then(|id| free.get_mut(&id)).filter(|room| **room >= memory) {
-            Some(room) => *room -= memory,
-            None => homeless.push(instance.name.as_str()),
-        }
-    }
-    if !homeless.is_empty() {
         let text = format!(
-            "not enough memory on the other nodes to take its instances over should it fail \
-             ({needed}MiB needed, {available}MiB available); no place for {}",
-            homeless.join(", ")
+            "not enough memory to accomodate instance failovers should node {} fail: {}",
+            cluster.nodes[broken.node.at()].name,
+            broken.explain(cluster)
         );
-        findings.error(findings::ENODEN1, &failing.name, text);
+        findings.error(findings::ENODEN1, &cluster.nodes[broken.node.at()].name, text);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::ops::testing::{Site, errors, verified};
+    use crate::ops::testing::{Site, errors, machine, verified};
     use roost_proto::choices::{AdminState, DiskTemplate, VerifyCheck};
     use roost_proto::opcodes::ClusterVerifyGroup;
 
@@ -97,7 +92,7 @@ mod tests {
     fn instance(site: &mut Site, name: &str, node: &str, memory: u64) {
         site.instance(name, node, |i| {
             i.beparams =
-                [("minmem".to_owned(), memory.into()), ("maxmem".into(), 4096.into())].into();
+                [("minmem".to_owned(), 128.into()), ("maxmem".into(), memory.into())].into();
         });
     }
 
@@ -109,34 +104,58 @@ mod tests {
         }
         instance(&mut site, "file", "node1", 9000);
         site.disk("file", DiskTemplate::File, "/srv/file/file/0");
-        instance(&mut site, "off", "node1", 9000);
-        let memory = |node: &str| if node == "node2" { 1300 } else { 500 };
-        verified(&mut site, op(), |node, report| report.node.memory_free = memory(node));
-        let mut off = (**site.config.instance("off").expect("it")).clone();
-        off.admin_state = AdminState::Down;
-        let off = crate::config::Object::Instance(Box::new(off));
-        site.apply(&[crate::config::Change::Update(off)]);
-        assert_eq!(
-            errors(&site, op()),
-            ["  - ERROR: node node1: not enough memory on the other nodes to take its \
-                 instances over should it fail (1800MiB needed, 1800MiB available); no place for \
-                 c"]
+        let free = |node2: u64| {
+            move |node: &str, report: &mut roost_proto::node::VerifyReport| {
+                report.node = roost_proto::node::NodeReport {
+                    version: report.node.version.clone(),
+                    time: report.node.time,
+                    ..machine(if node == "node2" { node2 } else { 500 })
+                };
+            }
+        };
+        verified(&mut site, op(), free(1300));
+        let found = errors(&site, op());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with(
+                "  - ERROR: node node1: not enough memory to accomodate instance failovers \
+                 should node node1 fail: if node1 fails, instance "
+            ),
+            "{found:?}"
         );
         let skip = ClusterVerifyGroup { skip_checks: vec![VerifyCheck::NPlusOneMem], ..op() };
         assert_eq!(errors(&site, skip), [] as [&str; 0]);
+        site.facts.answers.clear();
+        verified(&mut site, op(), free(2500));
+        assert_eq!(errors(&site, op()), [] as [&str; 0], "the file has no other place anyway");
     }
 
     #[test]
-    fn mirrors_go_to_their_secondary() {
+    fn secondaries_keep_what_the_worst_node_needs() {
         let mut site = Site::new(&["node1", "node2", "node3"]);
-        instance(&mut site, "db", "node1", 600);
-        site.drbd("db", "node2");
+        for (name, memory) in [("db1", 600), ("db2", 700)] {
+            instance(&mut site, name, "node1", memory);
+            site.drbd(name, "node2");
+        }
+        let mut db2 = (**site.config.instance("db2").expect("it")).clone();
+        db2.admin_state = AdminState::Down;
+        let db2 = crate::config::Object::Instance(Box::new(db2));
+        site.apply(&[crate::config::Change::Update(db2)]);
         verified(&mut site, op(), |node, report| {
-            report.node.memory_free = if node == "node2" { 500 } else { 5000 };
+            report.node = roost_proto::node::NodeReport {
+                version: report.node.version.clone(),
+                time: report.node.time,
+                ..machine(if node == "node2" { 1300 } else { 5000 })
+            };
         });
-        let errors = errors(&site, op());
-        assert!(errors[0].contains("node node1: not enough memory"), "{errors:?}");
-        assert!(errors[0].ends_with("no place for db"), "{errors:?}");
+        let all = errors(&site, op());
+        let n1: Vec<_> = all.iter().filter(|line| line.contains("accomodate")).collect();
+        assert_eq!(
+            n1,
+            ["  - ERROR: node node2: not enough memory to accomodate instance failovers \
+                 should node node1 fail (1300MiB needed, 1300MiB available)"],
+            "one that is down needs its memory when it is started"
+        );
     }
 
     #[test]

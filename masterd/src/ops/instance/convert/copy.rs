@@ -15,13 +15,14 @@ use crate::ops::disks::{health, space};
 use crate::ops::guest::instance_ref;
 use crate::ops::instance::devices;
 use crate::ops::instance::set_devices::DevicePlan;
-use crate::ops::placement;
+use crate::ops::placement::{Asking, Request};
 use roost_proto::choices::{DiskTemplate, FileDriver};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
 use roost_proto::node::Action;
 use roost_proto::objects::{Disk, Instance, LogicalId, Node};
 use roost_proto::opcodes::{DiskSpec, InstanceSetParams};
+use std::sync::Arc;
 
 /// The provider that is asked for.
 pub fn provider(op: &InstanceSetParams) -> Option<&str> {
@@ -47,7 +48,7 @@ pub fn plan(
 ) -> Result<Vec<Disk>> {
     let config = cx.config();
     let primary = instance.primary_node;
-    let secondary = secondary(cx, instance, wanted, old)?;
+    let secondary = secondary(cx, op, instance, wanted, old)?;
     let new = new_disks(cx, op, instance, wanted, old, secondary)?;
     space::check(cx, &active::sides(primary, &new), &new)?;
     let away = health::away(
@@ -123,40 +124,43 @@ pub fn leave_behind(cx: &mut Context<'_, '_>, away: &[NodeId], disks: &[Disk]) {
     }
 }
 
-/// The node of the new mirrors: as named, or the one with most room.
+/// What an allocator is asked; nothing if the new secondary is named, or there is none.
+pub fn asking(
+    cx: &Context<'_, '_>,
+    op: &InstanceSetParams,
+    instance: &Instance,
+    wanted: &Wanted,
+    old: &Old<'_>,
+) -> Result<Option<Asking>> {
+    if op.remote_node.is_some() || op.remote_node_uuid.is_some() || wanted.secondaries.is_empty() {
+        return Ok(None);
+    }
+    let sizes = old.disks.iter().zip(old.statuses);
+    let specs: Vec<_> =
+        sizes.map(|(disk, status)| DiskSpec::sized(real_size(disk, status))).collect();
+    let request = Request::AllocateSecondary(Arc::new(instance.clone()));
+    let asking = Asking::new(cx.config(), op.iallocator.as_deref(), request)?;
+    let asking = asking.among(cx, wanted.secondaries.clone(), |node| {
+        space::check_specs(cx, node, wanted.to, &specs)
+    });
+    Ok(Some(Asking { ignore_ipolicy: op.ignore_ipolicy, ..asking }))
+}
+
+/// The node of the new mirrors: as named, or the one an allocator chooses.
 pub fn secondary(
     cx: &mut Context<'_, '_>,
+    op: &InstanceSetParams,
     instance: &Instance,
     wanted: &Wanted,
     old: &Old<'_>,
 ) -> Result<Option<NodeId>> {
     let config = cx.config();
-    let node = match wanted.secondaries.as_slice() {
-        [] => return Ok(None),
-        [one] => *one,
-        several => {
-            let specs: Vec<_> = old
-                .disks
-                .iter()
-                .zip(old.statuses)
-                .map(|(disk, status)| DiskSpec::sized(real_size(disk, status)))
-                .collect();
-            let roomy = several.iter().copied().filter(|node| {
-                space::check_specs(cx, *node, wanted.to, &specs).is_ok()
-                    || cx.report(*node).is_err()
-            });
-            let roomy: Vec<_> = roomy.collect();
-            if roomy.is_empty() {
-                let node = several[0];
-                space::check_specs(cx, node, wanted.to, &specs)?;
-            }
-            let node = placement::choose(cx, &roomy, 0)?;
-            cx.info(format!(
-                "Selected nodes for instance {} via iallocator {}: {}",
-                instance.name,
-                placement::NAME,
-                config.node_name(node)
-            ));
+    let node = match (asking(cx, op, instance, wanted, old)?, wanted.secondaries.first()) {
+        (_, None) => return Ok(None),
+        (None, Some(named)) => *named,
+        (Some(asking), _) => {
+            let node = asking.node(cx)?;
+            asking.say(cx, &instance.name, &[node]);
             node
         }
     };

@@ -40,7 +40,7 @@ pub fn add(
 ) -> Result<Vec<Disk>> {
     let config = cx.config();
     let primary = instance.primary_node;
-    let other = secondary(cx, instance, wanted, old)?
+    let other = secondary(cx, op, instance, wanted, old)?
         .ok_or_else(|| Error::internal("a mirror without a secondary node"))?;
     let mut new = Vec::new();
     for (index, (disk, status)) in old.disks.iter().zip(old.statuses).enumerate() {

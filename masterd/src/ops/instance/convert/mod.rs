@@ -19,9 +19,10 @@ use super::check;
 use super::set_devices::DevicePlan;
 use crate::config::Config;
 use crate::jobs::locks::LockSet;
+use crate::ops::Context;
 use crate::ops::disks::health;
 use crate::ops::guest::filled_disks;
-use crate::ops::{Context, placement};
+use crate::ops::placement::{self, Allocator};
 use roost_proto::choices::{AdminState, DiskTemplate};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
@@ -132,7 +133,7 @@ fn secondaries(
             "Give either a secondary node (-n) or an iallocator (-I), not both",
         ));
     }
-    placement::check_allocator(op.iallocator.as_deref())?;
+    Allocator::of(config, op.iallocator.as_deref())?;
     if let Some(name) = named {
         let node = config.node(name)?;
         if node.uuid == instance.primary_node {
@@ -182,6 +183,17 @@ pub fn questions(op: &InstanceSetParams, config: &Config) -> Result<Vec<(NodeId,
     questions.extend(health::ask_secondaries(config, instance));
     questions.extend(wanted.secondaries.into_iter().map(|node| (node, Question::Node)));
     Ok(questions)
+}
+
+/// What must be asked of an allocator.
+pub fn further(cx: &Context<'_, '_>, op: &InstanceSetParams) -> Result<Vec<(NodeId, Question)>> {
+    let config = cx.config();
+    let Some(wanted) = wanted(op, config)? else { return Ok(vec![]) };
+    let instance = config.instance(&op.instance_name)?;
+    let statuses = statuses(cx, instance.primary_node)?;
+    let old = Old { disks: health::stored(config, instance), statuses };
+    let asking = copy::asking(cx, op, instance, &wanted, &old)?;
+    Ok(asking.map_or_else(Vec::new, |asking| asking.further(cx)))
 }
 
 /// Plans the conversion: `new` becomes the instance with its new disks. Nothing if none is wanted.

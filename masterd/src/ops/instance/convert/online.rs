@@ -51,7 +51,7 @@ pub fn plan(
             disk.iv_name, instance.name
         )));
     }
-    let secondary = secondary(cx, instance, wanted, old)?;
+    let secondary = secondary(cx, op, instance, wanted, old)?;
     let new = new_disks(cx, op, instance, wanted, old, secondary)?;
     space::check(cx, &active::sides(primary, &new), &new)?;
     let away = health::away(

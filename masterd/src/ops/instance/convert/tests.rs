@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Change, Object};
 use crate::jobs::plan::{Plan, Step};
-use crate::ops::testing::{Site, node_id, running, status};
+use crate::ops::testing::{Site, machine, node_id, running, status};
 use roost_proto::choices::DiskMode;
 use roost_proto::node::{Action, BlockState, NodeReport};
 use roost_proto::objects::LogicalId;
@@ -60,9 +60,8 @@ fn answered(site: &mut Site, op: &InstanceSetParams, size: u64) {
     for (node, question) in site.questions(op.clone()) {
         let answer = match &question {
             Question::Node => Answer::Node(Box::new(NodeReport {
-                memory_free: 4096,
                 volume_groups: [("xenvg".to_owned(), (10_000, 9_000))].into(),
-                ..NodeReport::default()
+                ..machine(4096)
             })),
             Question::Guests => Answer::Guests(vec![]),
             Question::Blocks { disks } => {

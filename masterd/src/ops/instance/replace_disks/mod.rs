@@ -19,7 +19,8 @@ use crate::config::Config;
 use crate::jobs::locks::LockSet;
 use crate::jobs::plan::{OnFailure, Plan, Step};
 use crate::ops::disks::{active, health};
-use crate::ops::{Context, Operate, placement};
+use crate::ops::placement::{self, Allocator, Asking, Request};
+use crate::ops::{Context, Operate};
 use roost_proto::choices::ReplaceDisksMode as Mode;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
@@ -72,6 +73,11 @@ impl Operate for InstanceReplaceDisks {
             }
         }
         Ok(questions)
+    }
+
+    fn further(&self, cx: &mut Context<'_, '_>) -> Result<Vec<(NodeId, Question)>> {
+        let asking = asking(self, cx, &replacing(self, cx.config())?)?;
+        Ok(asking.map_or_else(Vec::new, |asking| asking.further(cx)))
     }
 
     fn plan(&self, cx: &mut Context<'_, '_>) -> Result<Plan> {
@@ -164,7 +170,7 @@ fn check_request(op: &InstanceReplaceDisks) -> Result<()> {
         (Mode::Auto, ..) if !op.disks.is_empty() => {
             "Faulty disks are found automatically: leave out the list of disks, or name the side"
         }
-        _ => return placement::check_allocator(op.iallocator.as_deref()),
+        _ => return Ok(()),
     };
     Err(Error::wrong_input(refused))
 }
@@ -175,6 +181,7 @@ fn targets(
     config: &Config,
     replacing: &Replacing,
 ) -> Result<Vec<NodeId>> {
+    Allocator::of(config, op.iallocator.as_deref())?;
     let Replacing { instance, primary, secondary, .. } = replacing;
     if let Some(name) = op.remote_node_uuid.as_ref().or(op.remote_node.as_ref()) {
         let node = config.node(name)?;
@@ -205,6 +212,23 @@ fn targets(
     Ok(found)
 }
 
+/// What an allocator is asked; nothing if the new secondary is named.
+fn asking(
+    op: &InstanceReplaceDisks,
+    cx: &Context<'_, '_>,
+    replacing: &Replacing,
+) -> Result<Option<Asking>> {
+    let config = cx.config();
+    if op.iallocator.is_none() {
+        return Ok(None);
+    }
+    let nodes = targets(op, config, replacing)?;
+    let request = Request::Relocate(Arc::clone(&replacing.instance), replacing.secondary);
+    let needed = placement::needed(&replacing.disks);
+    let asking = Asking::new(config, op.iallocator.as_deref(), request)?;
+    Ok(Some(asking.among(cx, nodes, |node| placement::has_room(cx, node, &needed))))
+}
+
 /// The new secondary, chosen if it was not named.
 fn target(
     op: &InstanceReplaceDisks,
@@ -213,10 +237,11 @@ fn target(
 ) -> Result<NodeId> {
     let config = cx.config();
     let nodes = targets(op, config, replacing)?;
-    let node = match op.iallocator {
+    let node = match asking(op, cx, replacing)? {
         None => nodes[0],
-        Some(_) => {
-            let node = placement::choose_for_disks(cx, &nodes, &replacing.disks)?;
+        Some(asking) => {
+            let node = asking.node(cx)?;
+            asking.say(cx, &replacing.instance.name, &[node]);
             cx.say(format!(
                 "Selected new secondary for instance '{}': {}",
                 replacing.instance.name,

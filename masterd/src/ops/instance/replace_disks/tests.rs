@@ -1,7 +1,7 @@
 use super::*;
 use crate::jobs::plan::OnFailure;
-use crate::ops::testing::{Site, node_id, status};
-use roost_proto::node::{Action, Answer, BlockState, BlockStatus, NodeReport, SyncStatus};
+use crate::ops::testing::{Site, machine, node_id, status};
+use roost_proto::node::{Action, Answer, BlockState, BlockStatus, SyncStatus};
 use roost_proto::objects::LogicalId;
 
 const WEB: &str = "web.example.org";
@@ -22,7 +22,7 @@ fn site(disks_active: bool) -> Site {
     disk.children = vec![part("u.disk0_data", 1024), part("u.disk0_meta", 128)];
     site.apply(&[crate::config::Change::Update(crate::config::Object::Disk(Box::new(disk)))]);
     for (node, free) in [("node1", 4096), ("node2", 4096), ("node3", 2000), ("node4", 3000)] {
-        let mut report = NodeReport { memory_free: 1024, ..NodeReport::default() };
+        let mut report = machine(1024);
         report.volume_groups.insert("xenvg".into(), (8192, free));
         site.answer(node, Question::Node, Ok(Answer::Node(Box::new(report))));
     }
