@@ -105,8 +105,10 @@ fn end_of(out: &str) -> (f64, usize) {
 
 #[tokio::test]
 async fn the_default_ends_no_worse_than_greedy_and_tells_what_it_copies() {
-    for cluster in ["eight.data", "mixed.data", "bad.data"] {
-        for most in [1, 2, 5, 12, 200] {
+    for (cluster, limits) in
+        [("eight.data", vec![1, 4]), ("mixed.data", vec![2, 6, 200]), ("speed.data", vec![3, 200])]
+    {
+        for most in limits {
             let line = format!("hbal -t {}/{cluster} -l {most}", fixtures().display());
             let ours = run_alone(&line).await;
             let greedy = run_alone(&format!("{line} --algorithm=greedy")).await;
@@ -137,6 +139,48 @@ async fn copies_are_limited_on_demand() {
     let ran = run_alone(&format!("{line} --max-copy=much")).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("amount to copy: Can't parse string 'much'"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn moves_are_explained() {
+    let line =
+        format!("hbal --algorithm=greedy --explain -l 2 -t {}/mixed.data", fixtures().display());
+    let ran = run_alone(&line).await;
+    let expected = [
+        "    1. i00016.vm n0002.hw          => n0005.hw          108.03322710 a=fa:n0005.hw",
+        "         better: offline_pri_cnt -16.00000000, offline_all_cnt -4.00000000, ",
+        "         worse: ",
+        "         instead: ",
+        "    2. i00005.vm n0002.hw:n0005.hw => n0005.hw:n0000.hw  88.08587220 a=f r:n0000.hw",
+    ];
+    let mut lines = ran.out.lines();
+    for begin in expected {
+        assert!(lines.any(|line| line.starts_with(begin)), "{begin}\n{}", ran.out);
+    }
+    // What it explains is not another plan.
+    let plain = run_alone(&line.replace("--explain ", "")).await;
+    let without: Vec<&str> =
+        ran.out.lines().filter(|line| !line.starts_with("         ")).collect();
+    assert_eq!(without, plain.out.lines().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_can_be_had_is_listed_from_cheap_to_good() {
+    let line = format!("hbal --pareto -l 5 -t {}/speed.data", fixtures().display());
+    let ran = run_alone(&line).await;
+    let (_, list) = ran.out.split_once("  Moves").expect("a list");
+    let number = |word: &str| word.parse::<f64>().expect("a number");
+    let rows: Vec<Vec<f64>> =
+        list.lines().skip(1).map(|row| row.split_whitespace().map(number).collect()).collect();
+    assert!(rows.len() > 1 && rows[0][..2] == [0.0, 0.0], "{}", ran.out);
+    for (one, other) in rows.iter().zip(&rows[1..]) {
+        assert!(one[0] <= other[0] && other[0] <= 5.0, "{}", ran.out);
+        assert!((0..3).any(|at| one[at] < other[at]), "{}", ran.out);
+        assert!((0..3).any(|at| other[at] < one[at]), "{}", ran.out);
+    }
+    let ran = run_alone(&format!("{line} -C")).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.starts_with("Error: --pareto only lists plans; choose one"), "{}", ran.err);
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@
 //!                                       └─► -X jobs, a set after the other
 //! ```
 //!
-//! With `--algorithm=greedy` moves and output are the reference's.
+//! `--pareto` only lists what can be had for how much. With `--algorithm=greedy` moves and output are the
+//! reference's.
+
+mod steps;
 
 use super::execute::{JobSet, Label, execute};
 use super::load::{Loaded, Request, load};
@@ -23,13 +26,14 @@ use clap::Args;
 use roost_htools::balance::{self, Algorithm, Greedy, Plan, Scope, Step};
 use roost_htools::carry;
 use roost_htools::health;
-use roost_htools::model::{Cluster, InstanceIdx, NodeIdx};
+use roost_htools::model::{InstanceIdx, NodeIdx};
 use roost_htools::names::ShortNames;
 use roost_htools::score::Score;
-use roost_htools::state::{Placement, Seat};
-use roost_htools::tables::{decimals, general};
+use roost_htools::state::Placement;
+use roost_htools::tables::{Table, decimals, general};
 use std::path::Path;
 use std::time::Instant;
+use steps::StepLines;
 
 /// The options.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +65,12 @@ pub struct Hbal {
     #[arg(long, value_name = "SECONDS",
           value_parser = at_least("time", 0.0, "Invalid time, expected >= 0"))]
     time: Option<f64>,
+    /// Explain every move: what it wins, and why not to another node
+    #[arg(long)]
+    explain: bool,
+    /// Only list which scores can be had for how many moves and how much to copy
+    #[arg(long)]
+    pareto: bool,
     /// Change a secondary only where the instance leaves an offline primary
     #[arg(long)]
     restricted_migration: bool,
@@ -107,6 +117,12 @@ impl Tool for Hbal {
         if self.execute.exec && self.data.luxi.luxi.is_none() {
             return Err(Failure::say("Error: hbal: Execution of commands possible only on LUXI"));
         }
+        let does = self.execute.exec || self.commands.print_commands.is_some();
+        if self.pareto && (does || self.save.save.is_some()) {
+            return Err(Failure::say(
+                "Error: --pareto only lists plans; choose one with -l and --max-copy, without --pareto.",
+            ));
+        }
         let verbosity = self.verbosity.level();
         let Loaded { cluster, options, selection } = load(cx, &self.request()).await?;
         if verbosity > 1 {
@@ -136,6 +152,9 @@ impl Tool for Hbal {
         let floor = roost_htools::score::unavoidable(&placement, &group.scope.nodes);
         if score.total - floor < self.balancing.min_score {
             return say_balanced(cx, score.total, floor, self.balancing.min_score);
+        }
+        if self.pareto {
+            return self.front(cx, &group, &placement);
         }
         say!(cx, "Trying to minimize the CV...");
         let plan = self.plan(cx, &group, &placement)?;
@@ -211,31 +230,52 @@ impl Hbal {
         cx.say(format_args!("{short}{total}"))
     }
 
-    /// Plans, and prints the steps: the greedy ones as they are found.
-    fn plan(&self, cx: &Cx, group: &Group, placement: &Placement) -> Outcome<Plan> {
+    fn options(&self) -> balance::Options {
         let mut options = self.balancing.wanted();
         options.restricted_migration = self.restricted_migration;
+        options
+    }
+
+    /// Whether to look for better plans still; without `--time` never, so that plans are the same each time.
+    fn go_on(&self) -> impl Fn() -> bool + Sync + use<> {
+        let (begun, time) = (Instant::now(), self.time);
+        move || time.is_some_and(|seconds| begun.elapsed().as_secs_f64() < seconds)
+    }
+
+    /// What can be had for how much.
+    fn front(&self, cx: &Cx, group: &Group, placement: &Placement) -> Outcome {
+        let plans = balance::front(placement, &group.scope, &self.options(), &self.go_on());
+        let mut table = Table::new([("Moves", true), ("GiB", true), ("Score", true)]);
+        table.rows.extend(plans.iter().map(|plan| {
+            let gib = decimals(plan.copied() as f64 / 1024.0, 1);
+            vec![plan.steps.len().to_string(), gib, decimals(plan.score(), 8)]
+        }));
+        cx.io.write_out(&table.render("  "))
+    }
+
+    /// Plans, and prints the steps: the greedy ones as they are found.
+    fn plan(&self, cx: &Cx, group: &Group, placement: &Placement) -> Outcome<Plan> {
+        let options = self.options();
         let lines = StepLines::of(placement.cluster(), group);
+        let mut before = self.explain.then(|| placement.clone());
+        let mut print = |number: usize, step: &Step| {
+            cx.say(lines.line(placement.cluster(), number, step))?;
+            let why = before.as_mut().map(|before| lines.explain(before, &options, step));
+            why.into_iter().flatten().try_for_each(|line| cx.say(line))
+        };
         if options.algorithm == Algorithm::Search {
-            let plan = match self.time {
-                None => balance::plan(placement, &group.scope, &options),
-                Some(seconds) => {
-                    let begun = Instant::now();
-                    let go_on = || begun.elapsed().as_secs_f64() < seconds;
-                    balance::plan_while(placement, &group.scope, &options, &go_on)
-                }
-            };
+            let plan = balance::plan_while(placement, &group.scope, &options, &self.go_on());
             for (at, step) in plan.steps.iter().enumerate() {
-                cx.say(lines.line(placement.cluster(), at + 1, step))?;
+                print(at + 1, step)?;
             }
             return Ok(plan);
         }
-        let mut greedy = Greedy::new(placement.clone(), &group.scope, options);
+        let mut greedy = Greedy::new(placement.clone(), &group.scope, options.clone());
         let (initial, floor) = (greedy.score(), greedy.floor());
         let mut steps = vec![];
         for step in greedy.by_ref() {
             steps.push(step);
-            cx.say(lines.line(placement.cluster(), steps.len(), &step))?;
+            print(steps.len(), &step)?;
         }
         Ok(Plan { initial, floor, steps, placement: greedy.into_placement() })
     }
@@ -321,36 +361,4 @@ fn judged(cx: &Cx, placement: &Placement, bad: &[NodeIdx], others: &[NodeIdx]) -
 fn totals(placement: &Placement, nodes: &[NodeIdx]) -> (i64, i64) {
     let memory = nodes.iter().map(|node| placement.cluster().nodes[node.at()].free_memory).sum();
     (memory, nodes.iter().map(|node| placement.node(*node).free_disk).sum())
-}
-
-/// How steps are printed: columns as wide as the group's longest names.
-struct StepLines<'a> {
-    names: &'a ShortNames,
-    instance: usize,
-    seat: usize,
-}
-
-impl StepLines<'_> {
-    fn of<'a>(cluster: &Cluster, group: &'a Group) -> StepLines<'a> {
-        let names = &group.names;
-        let width = |name: &str| names.show(name).chars().count();
-        let instances = group.instances.iter();
-        let instance = instances.map(|i| width(&cluster.instances[i.at()].name)).max().unwrap_or(0);
-        let nodes = group.scope.nodes.iter();
-        let node = nodes.map(|n| width(&cluster.nodes[n.at()].name)).max().unwrap_or(0);
-        StepLines { names, instance, seat: 2 * node + 1 }
-    }
-
-    fn line(&self, cluster: &Cluster, number: usize, step: &Step) -> String {
-        let node = |node: NodeIdx| self.names.show(&cluster.nodes[node.at()].name).to_owned();
-        let seat = |seat: Seat| match seat.secondary {
-            Some(secondary) => format!("{}:{}", node(seat.primary), node(secondary)),
-            None => node(seat.primary),
-        };
-        let name = self.names.show(&cluster.instances[step.what.instance.at()].name);
-        let (wide, width) = (self.seat, self.instance);
-        let (from, to, score) = (seat(step.from), seat(step.to), decimals(step.score, 8));
-        let how = step.what.kind.steps(node);
-        format!("  {number:3}. {name:width$} {from:wide$} => {to:wide$} {score:>12} a={how}")
-    }
 }
