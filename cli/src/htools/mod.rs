@@ -25,6 +25,7 @@ pub mod help;
 pub mod hinfo;
 pub mod hroller;
 pub mod hscan;
+pub mod hspace;
 pub mod hsqueeze;
 pub mod load;
 pub mod options;
@@ -47,6 +48,7 @@ pub const TOOLS: &[Entry] = &[
     entry::<hinfo::Hinfo>(),
     entry::<hroller::Hroller>(),
     entry::<hscan::Hscan>(),
+    entry::<hspace::Hspace>(),
     entry::<hsqueeze::Hsqueeze>(),
 ];
 

@@ -1,6 +1,6 @@
 //! What a cluster has, and what of it is used.
 
-use crate::model::NodeIdx;
+use crate::model::{InstanceIdx, NodeIdx};
 use crate::score::Score;
 use crate::state::Placement;
 
@@ -39,8 +39,17 @@ impl Resources {
         let cluster = placement.cluster();
         let count = cluster.nodes.len();
         let (mut given, mut now) = (vec![0; count], vec![0; count]);
+        let mut touched = vec![false; count];
         for (at, instance) in cluster.instances.iter().enumerate() {
-            let primary = placement.primary(crate::model::InstanceIdx::of(at));
+            let index = InstanceIdx::of(at);
+            let (primary, secondary) = (placement.primary(index), placement.secondary(index));
+            if (primary, secondary) != (instance.primary, instance.secondary) {
+                for node in [Some(primary), secondary].into_iter().flatten() {
+                    if node != NodeIdx::NONE {
+                        touched[node.at()] = true;
+                    }
+                }
+            }
             let memory = if instance.uses_memory() { instance.memory } else { 0 };
             for (sums, node) in [(&mut given, instance.primary), (&mut now, primary)] {
                 if node != NodeIdx::NONE {
@@ -55,7 +64,9 @@ impl Resources {
             let available = (state.unallocated - state.reserved).max(0);
             let disk = (state.free_disk - limits.disk).max(0);
             let spindles = node.spindles;
-            let free_spindles = if node.exclusive_storage { state.free_spindles } else { 0 };
+            // Spindles that are shared are not free any more as soon as anybody comes.
+            let shared = touched[at] && !node.exclusive_storage;
+            let free_spindles = if shared { 0 } else { state.free_spindles };
             sums.free_memory += state.unallocated;
             sums.free_disk += state.free_disk;
             sums.free_spindles += free_spindles;
