@@ -55,14 +55,14 @@ soak: need-cargo need-root ## work and faults for MINUTES=30 on five nodes, then
 	@ROOST_LAB_DIR=$(SCRATCH)/roost-soak target/debug/roost-soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 fuzz: MINUTES := 10
-fuzz: need-cargo ## let a fuzzer try what confd takes from the network for MINUTES=10 (a nightly compiler)
+fuzz: need-cargo ## let a fuzzer try what confd takes from the network, and what the placement tools read, for MINUTES=10 (a nightly compiler)
 	scripts/fuzz $(MINUTES)
 
 bench: need-cargo need-root ## measure: one JSON object a line on standard output (as root)
 	@$(CARGO) build --release --workspace >&2
 	@target/release/roost-bench
 
-bench-peers: need-cargo need-root ## confd and mond beside Debian's own ganeti: one JSON object a line; QUICK=1 for a smoke run (as root)
+bench-peers: need-cargo need-root ## confd, mond and placement beside Debian's own ganeti: one JSON object a line; QUICK=1 for a smoke run (as root)
 	@scripts/build-ganeti-peer --quiet >&2
 	@$(CARGO) build --release --workspace >&2
 	@target/release/roost-bench-peers $(if $(QUICK),--quick)

@@ -1,0 +1,8 @@
+//! Monitoring data.
+
+#![no_main]
+
+#[path = "../src/harness.rs"]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::take_reports(data));

@@ -1,0 +1,8 @@
+//! Documents of the remote API.
+
+#![no_main]
+
+#[path = "../src/harness.rs"]
+mod harness;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::take_documents(data));
