@@ -372,6 +372,23 @@ choices! {
         /// The same as a wish.
         Prefer = "prefer",
     }
+
+    /// What the cluster's balancer does.
+    BalancerMode("balancer mode") {
+        /// Nothing.
+        Off = "off",
+        /// It says what it would do.
+        Report = "report",
+        /// It moves instances.
+        On = "on",
+    }
+}
+
+impl Default for BalancerMode {
+    /// Nothing moves by itself unless somebody wants it.
+    fn default() -> Self {
+        BalancerMode::Off
+    }
 }
 
 impl Default for AdminStateSource {

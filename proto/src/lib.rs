@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no async, no clock, no randomness. See `ARCHITECTURE.md` at the top of the tree.
 
+pub mod balancer;
 pub mod capabilities;
 pub mod choices;
 pub mod collectors;

@@ -1,6 +1,6 @@
 //! The cluster object: defaults and settings that hold for all.
 
-use super::{Crypto, ParamMap};
+use super::{Balancer, Crypto, ParamMap};
 use crate::choices::{DiskTemplate, Hypervisor};
 use crate::ids::{ClusterId, NodeId};
 use crate::names::ClusterName;
@@ -93,6 +93,9 @@ pub struct Cluster {
     /// Whom nodes trust, and what they share. Not in Ganeti.
     #[serde(default, skip_serializing_if = "Crypto::is_empty")]
     pub crypto: Crypto,
+    /// Instances move by themselves. Not in Ganeti.
+    #[serde(default, skip_serializing_if = "Balancer::is_default")]
+    pub balancer: Balancer,
     #[serde(default)]
     pub modify_etc_hosts: bool,
     #[serde(default)]

@@ -5,6 +5,7 @@
 //! fields are absent when unset; times are seconds since 1970 as floating point numbers;
 //! `serial_no` starts at 1 and grows with every change of the object.
 
+mod balancer;
 mod cluster;
 mod config_data;
 mod crypto;
@@ -17,6 +18,7 @@ mod nic;
 mod node;
 mod placement_rule;
 
+pub use balancer::Balancer;
 pub use cluster::{Cluster, CollectorConfig};
 pub use config_data::{CONFIG_VERSION, ConfigData};
 pub use crypto::Crypto;

@@ -3,7 +3,7 @@
 use super::define::opcodes;
 use super::secret::PrivateParams;
 use super::spec::NicSpec;
-use crate::choices::{DiskTemplate, Hypervisor, ListAction, SshKeyType, VerifyCheck};
+use crate::choices::{BalancerMode, DiskTemplate, Hypervisor, ListAction, SshKeyType, VerifyCheck};
 use crate::params::ParamMap;
 use crate::secrets::SecretFile;
 use std::collections::BTreeMap;
@@ -161,5 +161,20 @@ opcodes! {
         given_secrets: BTreeMap<SecretFile, String> = BTreeMap::new(),
         /// Trust former authorities and certificates no more.
         forget_former: bool = false,
+    }
+
+    /// Changes what the cluster's balancer may do; what is absent stays. Ganeti has none. Result: none.
+    struct ClusterSetBalancer = "OP_CLUSTER_SET_BALANCER";
+    optional {
+        mode: Option<BalancerMode> = None,
+        threshold: Option<f64> = None,
+        /// Seconds.
+        hold: Option<u64> = None,
+        margin: Option<f64> = None,
+        moves_per_hour: Option<u32> = None,
+        /// MiB.
+        copy_per_hour: Option<u64> = None,
+        /// Seconds.
+        interval: Option<u64> = None,
     }
 }

@@ -112,6 +112,7 @@ all_opcodes! {
     ClusterVerifyGroup, ClusterVerifyDisks, GroupVerifyDisks, ClusterRepairDiskSizes,
     ClusterConfigQuery, ClusterRename, ClusterSetParams, ClusterRedistConf,
     ClusterActivateMasterIp, ClusterDeactivateMasterIp, ClusterRenewCrypto,
+    ClusterSetBalancer,
     Query, QueryFields,
     OobCommand, RestrictedCommand, NodeRemove, NodeAdd, NodeQueryvols, NodeQueryStorage,
     NodeModifyStorage, RepairNodeStorage, NodeSetParams, NodePowercycle, NodeMigrate, NodeEvacuate,
