@@ -8,6 +8,7 @@ use crate::htools::TOOLS;
 use crate::htools::execute::{JobSet, Label, execute};
 use roost_proto::error::Error;
 use roost_proto::opcodes::InstanceMigrate;
+use roost_proto::query::Resource;
 use serde_json::json;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -318,4 +319,73 @@ async fn nothing_is_begun_after_a_set_that_failed() {
     assert!(text.contains("no way") && text.ends_with("\nAborting."), "{text}");
     assert!(!out.contains("web2"), "{out}");
     assert_eq!(master.submitted().len(), 1);
+}
+
+#[tokio::test]
+async fn this_cluster_is_balanced_by_jobs() {
+    let node = |name: &str, free: u32| {
+        json!({
+            "name": name, "group.uuid": "u1", "offline": false, "drained": false, "vm_capable": true,
+            "ndp/spindle_count": 1, "ndp/exclusive_storage": false, "ndp/cpu_speed": 1.0,
+            "mtotal": 4096, "mnode": 0, "mfree": free, "dtotal": 9999, "dfree": 9999, "ctotal": 4,
+            "cnos": 1, "tags": []
+        })
+    };
+    let instance = |name: &str, status: &str| {
+        json!({
+            "name": name, "pnode": "full", "snodes": [], "status": status, "be/maxmem": 512,
+            "be/vcpus": 1, "be/auto_balance": true, "be/spindle_use": 1, "disk_template": "ext",
+            "disk_usage": 1024, "disk.sizes": [1024], "disk.spindles": [null],
+            "forthcoming": false, "tags": []
+        })
+    };
+    let policy = json!({
+        "minmax": [], "std": {"memory-size": 128, "disk-size": 1024, "disk-count": 1, "cpu-count": 1,
+        "nic-count": 1, "spindle-use": 1}, "disk-templates": ["ext"], "vcpu-ratio": 4,
+        "spindle-ratio": 32
+    });
+    let master = FakeMaster::start()
+        .table(
+            Resource::Group,
+            json!([{"name": "default", "uuid": "u1", "alloc_policy": "preferred",
+                "ipolicy": policy, "custom_ipolicy": {}, "tags": []}]),
+        )
+        .table(Resource::Node, json!([node("empty", 4096), node("full", 3072)]))
+        .table(
+            Resource::Instance,
+            json!([
+                instance("web1", "running"),
+                instance("web2", "running"),
+                instance("db1", "ADMIN_down"),
+                instance("db2", "ADMIN_down")
+            ]),
+        )
+        .table(Resource::Rule, json!([]))
+        .info(
+            json!({"master": "full", "tags": [], "ipolicy": policy, "default_hypervisor": "fake"}),
+        );
+    let line =
+        "/usr/bin/hbal -L -X --algorithm=greedy --ignore-dynu --priority=low --reason=even -g 0";
+    let ran = master.run(line).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let (_, jobs_said) = ran.out.split_once("Executing jobset").expect("it begins");
+    let moved = ran.out.lines().filter(|line| line.contains(" a=fa:empty")).count();
+    assert!(moved >= 1, "{}", ran.out);
+    assert_eq!(jobs_said.matches(" is done\n").count(), moved, "{}", ran.out);
+    let jobs = master.submitted();
+    assert_eq!(jobs.len(), moved);
+    for job in &jobs {
+        let [op] = job.as_slice() else { panic!("{job:?}") };
+        let stopped = op["instance_name"].as_str().is_some_and(|name| name.starts_with("db"));
+        let expected = if stopped { "OP_INSTANCE_FAILOVER" } else { "OP_INSTANCE_MIGRATE" };
+        assert_eq!(op["OP_ID"], json!(expected));
+        assert_eq!((&op["target_node"], &op["priority"]), (&json!("empty"), &json!(10)));
+        assert_eq!(op["reason"][0][1], json!("even"));
+    }
+    // Only with the first set; without -X nothing is submitted.
+    let ran = master.run(&format!("{line} --first-job-group")).await;
+    assert_eq!(ran.out.matches("Executing jobset").count(), 1, "{}", ran.out);
+    assert_eq!(master.submitted().len(), 1);
+    master.run(&line.replace(" -X", "")).await;
+    assert!(master.submitted().is_empty());
 }
