@@ -3,6 +3,7 @@
 use crate::context::Environment;
 use crate::failure::{Failure, Outcome};
 use hyper_util::rt::TokioIo;
+use roost_proto::balancer::BalancerTold;
 use roost_proto::error::{Error, ErrorKind};
 use roost_proto::ids::JobId;
 use roost_proto::paths::Paths;
@@ -11,7 +12,7 @@ use roost_proto::protocol::COPY_HEADER;
 use roost_proto::query::{Filter, QueryResponse, Resource};
 use roost_proto::rpc::master::master_client::MasterClient;
 use roost_proto::rpc::master::{
-    AutoArchiveRequest, CommandOutput, CommandRequest, DeleteFilterRequest, DrainRequest,
+    BalancerRequest, AutoArchiveRequest, CommandOutput, CommandRequest, DeleteFilterRequest, DrainRequest,
     ExportRequest, FailoverEvent, FailoverRequest, InfoRequest, Job, JobChange, JobReply,
     JobRequest, PutFilterRequest, QueryRequest, RepairReply, RepairRequest, ReplicationReply,
     ReplicationRequest, StoreSecretRequest, SubmitJobsRequest, TokenReply, TokenRequest,
@@ -167,6 +168,12 @@ impl Client {
         let reply = self.rpc.clone().cluster_info(InfoRequest {}).await.map_err(failed)?;
         self.note_copy(&reply);
         read(&reply.into_inner().info)
+    }
+
+    /// What the balancer does and why.
+    pub async fn balancer(&self) -> Outcome<BalancerTold> {
+        let reply = self.rpc.clone().balancer(BalancerRequest {}).await.map_err(failed)?;
+        read(&reply.into_inner().told)
     }
 
     /// Makes this node the master; the stream tells how.

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod authority;
 pub mod backup;
+pub mod balancer;
 pub mod clock;
 pub mod config;
 pub mod daemon;

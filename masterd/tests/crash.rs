@@ -615,6 +615,7 @@ scenarios! {
         json!({"output_fields": ["node", "name"], "storage_type": "file"}));
     ext_storage_diagnose: vec![] => op("EXT_STORAGE_DIAGNOSE",
         json!({"output_fields": ["name", "nodegroup_status"]}));
+    set_balancer: vec![] => op("CLUSTER_SET_BALANCER", json!({"mode": "report", "hold": 60}));
     rule_add: up("diskless") => rule("a", json!({"strength": 2.5}));
     rule_modify: vec![Do(rule("a", json!({}))), Do(rule("b", json!({"enabled": false})))] =>
         op("PLACEMENT_RULE_MODIFY", json!({"rule_name": "b", "new_name": "c", "enabled": true}));

@@ -447,6 +447,14 @@ impl Master for Service {
         Ok(Response::new(stream(events.into())))
     }
 
+    async fn balancer(
+        &self,
+        _: Request<pb::BalancerRequest>,
+    ) -> Result<Response<pb::BalancerReply>, Status> {
+        let told = include_str!("../../fixtures/balancer.json").to_owned();
+        Ok(Response::new(pb::BalancerReply { told }))
+    }
+
     async fn replication(
         &self,
         request: Request<pb::ReplicationRequest>,

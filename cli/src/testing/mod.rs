@@ -1,5 +1,6 @@
 //! Whole command lines against a master that only pretends: what they submit, print and exit with.
 
+mod balancer;
 mod confd;
 mod fake_master;
 mod filters;

@@ -1,6 +1,7 @@
 //! Who answers: a masterd that leads, or one that has a copy, or none.
 
 use super::Tokens;
+use crate::balancer::Board;
 use crate::jobs::Engine;
 use crate::nodes::{JoinedNodes, Nodes};
 use crate::replication::{Leadership, Replica};
@@ -26,6 +27,8 @@ pub struct Leading {
     pub joined: JoinedNodes,
     /// The copies; none with a store that is shared.
     pub leadership: Option<Arc<Leadership>>,
+    /// What the balancer does.
+    pub balancer: Board,
 }
 
 /// The operator wants this node to become the master.

@@ -239,6 +239,12 @@ impl Master for Api {
         Ok(self.marked(Response::new(pb::InfoReply { info: info.to_string() })))
     }
 
+    async fn balancer(&self, _: Request<pb::BalancerRequest>) -> Reply<pb::BalancerReply> {
+        let told = self.leading().await?.balancer.read(&self.state()?.config());
+        let told = serde_json::to_string(&told).map_err(|e| Status::internal(e.to_string()))?;
+        Ok(Response::new(pb::BalancerReply { told }))
+    }
+
     async fn cancel_job(&self, request: Request<pb::JobRequest>) -> Reply<pb::JobReply> {
         peer::administrator(&request)?;
         let request = request.into_inner();

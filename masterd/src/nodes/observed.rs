@@ -1,6 +1,7 @@
 //! What nodes say of themselves and their guests. Observed, never stored, never decided on alone:
 //! plans ask again.
 
+use crate::clock;
 use roost_proto::choices::Hypervisor;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{GuestReport, NodeReport, Observation, Outcome, SyncStatus};
@@ -21,6 +22,8 @@ pub struct NodeView {
     pub guests: BTreeMap<String, GuestReport>,
     /// By minor.
     pub mirrors: BTreeMap<u32, SyncStatus>,
+    /// When it told its figures last, by [`clock::forward_millis`]; 0: it never did.
+    pub told: u64,
 }
 
 /// The views of all nodes. Cheap to clone; readers get a snapshot.
@@ -59,14 +62,16 @@ impl Observed {
             view.problem.clear();
             match observation {
                 Observation::All { node, guests } => {
-                    view.report = *node;
+                    (view.report, view.told) = (*node, clock::forward_millis());
                     view.guests = guests.into_iter().map(|g| (g.name.clone(), g)).collect();
                 }
                 Observation::Guest { guest } => {
                     view.guests.insert(guest.name.clone(), guest);
                 }
                 Observation::Gone { name, hypervisor } => remove(view, &name, Some(hypervisor)),
-                Observation::Node { node } => view.report = *node,
+                Observation::Node { node } => {
+                    (view.report, view.told) = (*node, clock::forward_millis());
+                }
                 Observation::Mirrors { mirrors } => {
                     view.mirrors = mirrors.into_iter().map(|m| (m.minor, m.sync)).collect();
                 }

@@ -99,6 +99,7 @@ pub fn up(world: &mut World, name: &str, guests: &[(&str, GuestState)]) {
         report,
         guests: guests.iter().map(guest).collect(),
         mirrors: Default::default(),
+        told: 1,
     };
     world.seen.insert(id, Arc::new(view));
 }

@@ -3,6 +3,7 @@
 use super::master_ip;
 use crate::api::{Leading, Role, Tokens};
 use crate::authority;
+use crate::balancer;
 use crate::jobs::Engine;
 use crate::nodes::{JoinedNodes, Nodes};
 use crate::ops::Operations;
@@ -92,13 +93,22 @@ pub async fn start(
         instances = config.instances.size(),
         "leading"
     );
+    let board = balancer::Board::default();
     role.lead(Leading {
         engine: engine.clone(),
         nodes: nodes.clone(),
         tokens: Tokens::new(tls),
         joined,
         leadership,
+        balancer: board.clone(),
     });
+    tokio::spawn(balancer::run(
+        state.clone(),
+        nodes.clone(),
+        engine.clone(),
+        board,
+        stop.clone(),
+    ));
     tokio::spawn(watch::ssconf::run(state.clone(), nodes.clone(), stop.clone()));
     let stop_certificates = stop.clone();
     tokio::spawn(watch::certificates::run(

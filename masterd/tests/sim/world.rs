@@ -202,6 +202,7 @@ impl World {
             report: machine.report(),
             guests: machine.reports().into_iter().map(|g| (g.name.clone(), g)).collect(),
             mirrors: BTreeMap::new(),
+            told: 1,
         };
         self.machines.iter().map(|(id, machine)| (*id, Arc::new(view(machine)))).collect()
     }

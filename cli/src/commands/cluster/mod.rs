@@ -1,6 +1,7 @@
 //! `gnt-cluster`.
 
 mod activate_master_ip;
+mod balancer;
 mod command;
 mod copyfile;
 mod deactivate_master_ip;
@@ -34,6 +35,7 @@ use crate::verb::{Entry, entry};
 pub const VERBS: &[Entry] = &[
     entry::<activate_master_ip::ActivateMasterIp>(),
     entry::<tags::AddTags>(),
+    entry::<balancer::Balancer>(),
     entry::<command::CommandVerb>(),
     entry::<copyfile::Copyfile>(),
     entry::<deactivate_master_ip::DeactivateMasterIp>(),

@@ -11,5 +11,6 @@ mod redist_conf;
 mod rename;
 mod renew_crypto;
 mod repair_disk_sizes;
+mod set_balancer;
 mod verify;
 mod verify_disks;
