@@ -4,6 +4,7 @@ pub mod client;
 pub mod etcd;
 pub mod export;
 pub mod failover;
+pub mod htools;
 
 use anyhow::{Context, Result};
 

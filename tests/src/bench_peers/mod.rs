@@ -1,5 +1,5 @@
 //! Our confd and mond beside Debian's own ganeti-confd and ganeti-mond: the same configuration, the same machine,
-//! the same questions from the same program.
+//! the same questions from the same program. And our placement tools beside those of ganeti-htools.
 //!
 //! ```text
 //!   network and mounts of our own ─┬─ chroot into Debian's root ─ ganeti-confd, ganeti-mond
@@ -10,6 +10,7 @@
 mod confd;
 mod daemons;
 mod flood;
+mod htools;
 mod http;
 mod memory;
 mod mond;
@@ -32,6 +33,8 @@ pub enum Part {
     Memory,
     /// What answers cost while nonsense arrives
     Flood,
+    /// Placement tools: whether they say what the peer's say, and what that costs
+    Htools,
 }
 
 /// How to measure.
@@ -72,6 +75,9 @@ pub fn run(plan: &Plan) -> Result<()> {
     }
     if wants(Part::Flood) {
         flood::measure(plan, scratch.path()).context("flood")?;
+    }
+    if wants(Part::Htools) {
+        htools::measure(plan, scratch.path()).context("htools")?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `roost-bench-peers`: our confd and mond beside Debian's own. One JSON object a line:
+//! `roost-bench-peers`: our confd, mond and placement tools beside Debian's own. One JSON object a line:
 //! `{"name", "value", "unit"}`.
 
 use anyhow::{Context, Result};
@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures confd and mond beside Ganeti's; prints one JSON object a line")]
+#[command(
+    about = "Measures confd, mond and the placement tools beside Ganeti's; prints one JSON object a line"
+)]
 struct Arguments {
     /// A smoke run: one short round
     #[arg(long)]

@@ -8,7 +8,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use roost_tests::bench::{
-    client::Bench, etcd, export, failover, figure, median, p95, rss, written,
+    client::Bench, etcd, export, failover, figure, htools, median, p95, rss, written,
 };
 use roost_tests::lab::{Hypervisor, Lab, Options};
 use std::time::{Duration, Instant};
@@ -37,6 +37,12 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Only placement: what plans, allocations and capacity questions cost on one core, and how good plans are
+    Htools {
+        /// Without what takes minutes
+        #[arg(long)]
+        quick: bool,
+    },
     /// Measure from inside the master node of a lab (used by the program itself)
     #[command(hide = true)]
     Inside {
@@ -51,6 +57,7 @@ fn main() -> Result<()> {
         Some(Command::Inside { quick }) => inside(quick),
         Some(Command::Etcd { quick }) => leaderless(quick),
         Some(Command::Export { quick }) => export::measure(quick),
+        Some(Command::Htools { quick }) => htools::measure(quick),
         None => outside(arguments.quick),
     }
 }
@@ -77,6 +84,7 @@ fn outside(quick: bool) -> Result<()> {
     figure(&name, median(times), "ms");
     drop(lab);
     export::measure(quick)?;
+    htools::measure(quick)?;
     leaderless(quick)
 }
 
