@@ -94,6 +94,16 @@ async fn hcheck_prints_what_the_reference_prints() {
     golden("hcheck.golden").await;
 }
 
+#[tokio::test]
+async fn hspace_prints_what_the_reference_prints() {
+    golden("hspace.golden").await;
+}
+
+#[tokio::test]
+async fn hail_prints_what_the_reference_prints() {
+    golden("hail.golden").await;
+}
+
 /// The last score of a plan's lines, or the first if it has none, and how many lines there are.
 fn end_of(out: &str) -> (f64, usize) {
     let number = |text: &str| text.parse::<f64>().expect("a score");
