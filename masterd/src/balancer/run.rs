@@ -129,9 +129,8 @@ impl Runner {
     fn tell(&self, config: &Config) {
         let mut groups: Vec<_> = self.groups.values().map(Group::told).collect();
         nicesort::sort_by_key(&mut groups, |group| group.name.clone());
-        let mut told = tell::told(config, &self.ledger, groups, clock::seconds());
-        told.looked = self.looked;
-        self.board.write(told);
+        let now = clock::seconds();
+        self.board.write(tell::told(config, &self.ledger, groups, self.looked, now));
     }
 
     /// The ledger becomes this one when it is durable.

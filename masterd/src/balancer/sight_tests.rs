@@ -119,7 +119,7 @@ fn a_plan_keeps_to_its_budget_and_begins_with_moves_that_share_no_node() {
     let Sight::Known { score, unavoidable } = scene.sight(group(&site)) else { panic!("known") };
     assert!(score - unavoidable > 1.0, "{score} {unavoidable}");
     let found = planned(&site, vec![], (100, 1 << 20));
-    assert_eq!(found.told.before, score);
+    assert!((found.told.before - score).abs() < 1e-9, "{} {score}", found.told.before);
     assert!(found.told.after < score - 1.0 && found.told.moves.len() >= 3, "{:?}", found.told);
     assert_eq!(found.first.len(), 1, "with three nodes all moves share one");
     assert!(found.first[0].is_true(&site.config));
