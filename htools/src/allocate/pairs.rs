@@ -22,8 +22,8 @@ use std::collections::HashMap;
 
 const ROWS: usize = SPREADS.len();
 
-/// How many scores are kept of pairs that are as good as each other.
-const MOST_KEPT: usize = 1 << 22;
+/// Scores are kept where so few can be different: nodes are alike then, and very many pairs equally good.
+const MOST_KEPT: usize = 1 << 16;
 
 /// A node as primary, or as secondary.
 struct Side {

@@ -40,10 +40,9 @@ pub fn answer(
     rules: &Rules,
 ) -> Result<Answer, String> {
     let placement = Placement::new(cluster, options);
-    let before = placement.clone();
     let done = match wanted {
-        Wanted::Allocate(asked) => one(placement, asked, rules)?,
-        Wanted::MultiAllocate(all) => several(placement, all, rules)?,
+        Wanted::Allocate(asked) => return one(placement, asked, rules),
+        Wanted::MultiAllocate(all) => several(placement.clone(), all, rules)?,
         Wanted::AllocateSecondary { instance } => {
             let instance = find_instance(placement.cluster(), instance)?;
             secondary(&placement, instance, rules)
@@ -69,17 +68,18 @@ pub fn answer(
         }
     };
     Ok(match done {
-        Ok((info, result, placement)) => {
-            let info = format!("Request successful: {info}");
-            Answer { success: true, info, result, placement }
-        }
-        Err(none) => Answer {
-            success: false,
-            info: format!("Request failed: {none}"),
-            result: "[]".into(),
-            placement: before,
-        },
+        Ok(done) => succeeded(done),
+        Err(none) => failed(&none, placement),
     })
+}
+
+fn succeeded((info, result, placement): Done) -> Answer {
+    Answer { success: true, info: format!("Request successful: {info}"), result, placement }
+}
+
+fn failed(none: &NoAllocation, placement: Placement) -> Answer {
+    let info = format!("Request failed: {none}");
+    Answer { success: false, info, result: "[]".into(), placement }
 }
 
 fn find_instance(cluster: &Cluster, name: &str) -> Result<InstanceIdx, String> {
@@ -118,18 +118,21 @@ fn request(
     Ok((allocate::Request { nodes: asked.nodes, group }, rules))
 }
 
-fn one(
-    mut placement: Placement,
-    asked: &Asked,
-    rules: &Rules,
-) -> Result<Result<Done, NoAllocation>, String> {
+/// A placement of a large cluster is large: it is changed in place.
+fn one(mut placement: Placement, asked: &Asked, rules: &Rules) -> Result<Answer, String> {
     let (request, rules) = request(placement.cluster(), asked, rules)?;
     let instance = placement.add(asked.instance.clone());
-    Ok(allocate(&placement, instance, &request, &rules).map(|found| {
-        placement.apply(instance, &found.outcome);
-        let names = names(placement.cluster(), &found.nodes());
-        (found.messages.join(", "), quoted_list(names), placement)
-    }))
+    Ok(match allocate(&placement, instance, &request, &rules) {
+        Ok(found) => {
+            placement.apply(instance, &found.outcome);
+            let names = names(placement.cluster(), &found.nodes());
+            succeeded((found.messages.join(", "), quoted_list(names), placement))
+        }
+        Err(none) => {
+            placement.drop_last();
+            failed(&none, placement)
+        }
+    })
 }
 
 fn several(
