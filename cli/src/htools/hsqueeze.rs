@@ -171,13 +171,13 @@ impl Hsqueeze {
             Action::Nothing => return Ok(()),
             Action::Online if nodes.is_empty() => (moves.collect::<Vec<_>>(), "expanding"),
             Action::Online => {
-                let power = power_job(&nodes, OobAction::PowerOn);
-                (std::iter::once(power).chain(moves).collect(), "expanding")
+                let power = power_jobs(&nodes, OobAction::PowerOn);
+                (power.into_iter().chain(moves).collect(), "expanding")
             }
             Action::Offline => {
                 let tags = nodes.iter().map(|node| tag_job(node));
-                let power = power_job(&nodes, OobAction::PowerOff);
-                (moves.chain(tags).chain([power]).collect(), "condensing")
+                let power = power_jobs(&nodes, OobAction::PowerOff);
+                (moves.chain(tags).chain(power).collect(), "condensing")
             }
         };
         let comment = format!("{what} by {} nodes", nodes.len());
@@ -203,26 +203,26 @@ fn tag_job(node: &str) -> JobSet {
     }
 }
 
-/// One job that marks nodes as offline or online, and switches them off or on.
-fn power_job(nodes: &[&str], action: OobAction) -> JobSet {
-    let offline = action == OobAction::PowerOff;
+/// Jobs that switch nodes off, after they were marked as offline, or on, before they are marked as online.
+fn power_jobs(nodes: &[&str], action: OobAction) -> Vec<JobSet> {
+    let off = action == OobAction::PowerOff;
     let mark = |node: &&str| -> OpCode {
         NodeSetParams {
-            offline: Some(offline),
+            offline: Some(off),
             // As 'gnt-node power' does: another node takes over as candidate.
-            auto_promote: offline,
+            auto_promote: off,
             ..NodeSetParams::new((*node).to_owned())
         }
         .into()
     };
+    let all = nodes.join(", ");
+    let set = |title: String, ops| JobSet { title, jobs: vec![(all.clone(), ops)] };
     let switch = OobCommand {
         node_names: nodes.iter().map(|node| (*node).to_owned()).collect(),
         ..OobCommand::new(action)
     };
-    let ops = nodes.iter().map(mark).chain([switch.into()]).collect();
-    let way = if offline { "off" } else { "on" };
-    JobSet {
-        title: format!("that switches {way} {}", nodes.join(", ")),
-        jobs: vec![(nodes.join(", "), ops)],
-    }
+    let (mark_as, way) = if off { ("offline", "off") } else { ("online", "on") };
+    let marked = set(format!("that marks {all} as {mark_as}"), nodes.iter().map(mark).collect());
+    let switched = set(format!("that switches {way} {all}"), vec![switch.into()]);
+    if off { vec![marked, switched] } else { vec![switched, marked] }
 }
