@@ -106,7 +106,7 @@ fn all_nodes_have_to_have_reported() {
     let id = group(&site);
     let mut tagged = (**site.config.groups.get(&id).expect("it")).clone();
     tagged.tags = vec![OFF_TAG.into()];
-    let object = crate::config::Object::Group(Box::new(tagged));
+    let object = crate::config::Object::Group(tagged);
     site.apply(&[crate::config::Change::Update(object)]);
     assert_eq!(seen(&site, vec![], 0), Some(Sight::Excluded));
 }
