@@ -18,7 +18,7 @@ pub fn is_dedicated(cluster: &Cluster, group: Option<GroupIdx>) -> bool {
 /// The smallest instances of a policy, the one with the largest disk first.
 pub(super) fn smallest(policy: &Policy) -> Vec<InstanceSpec> {
     let mut specs: Vec<InstanceSpec> = policy.ranges.iter().map(|range| range.min).collect();
-    specs.sort_by(|one, other| other.disk.cmp(&one.disk));
+    specs.sort_by_key(|spec| std::cmp::Reverse(spec.disk));
     specs
 }
 

@@ -20,8 +20,6 @@ use crate::score::SPREADS;
 use crate::state::{NodeState, Outcome};
 use std::collections::HashMap;
 
-const ROWS: usize = SPREADS.len();
-
 /// Scores are kept where so few can be different: nodes are alike then, and very many pairs equally good.
 const MOST_KEPT: usize = 1 << 16;
 
@@ -134,7 +132,7 @@ impl<'s, 'p> Pairs<'s, 'p> {
         let counted =
             |side: &Result<Side, FailMode>| side.as_ref().map_or(0.0, |side| side.change.counted());
         self.alone = self.secondaries.iter().map(counted).collect();
-        for row in 0..ROWS {
+        for (row, term) in SPREADS.iter().enumerate() {
             let part = |side: &Result<Side, FailMode>| {
                 side.as_ref().map_or((0.0, 0.0), |side| self.statistics.parts(row, &side.change))
             };
@@ -145,7 +143,7 @@ impl<'s, 'p> Pairs<'s, 'p> {
                     self.both.push((row, variance, sum));
                 }
                 (false, true) => {
-                    let weight = SPREADS[row].weight();
+                    let weight = term.weight();
                     let variance = self.statistics.variance(row);
                     let parts: Vec<f64> =
                         self.secondaries.iter().map(|side| variance + part(side).0).collect();
@@ -161,13 +159,13 @@ impl<'s, 'p> Pairs<'s, 'p> {
     /// What of a primary's score does not depend on the secondary.
     fn base(&self, primary: &Side) -> f64 {
         let mut base = self.statistics.counted() + primary.change.counted();
-        for row in 0..ROWS {
+        for (row, term) in SPREADS.iter().enumerate() {
             let (part, sum) = self.statistics.parts(row, &primary.change);
             let shared = self.both.iter().any(|(both, ..)| *both == row);
             let moved = sum != 0.0 || !self.secondary_moves(row);
             if !shared && moved {
                 let variance = (self.statistics.variance(row) + part).max(0.0);
-                base += SPREADS[row].weight() * variance.sqrt();
+                base += term.weight() * variance.sqrt();
             }
         }
         base

@@ -65,7 +65,8 @@ impl Field {
         };
         let all = || (0..cluster.groups.len()).map(GroupIdx::of);
         let remains = all().any(open);
-        let closed = !accept_existing && !(independent && remains) && !health.bad_nodes.is_empty();
+        let tolerated = accept_existing || independent && remains;
+        let closed = !tolerated && !health.bad_nodes.is_empty();
         let usable = |node: &NodeIdx| !cluster.nodes[node.at()].offline;
         let groups: Vec<Vec<NodeIdx>> = all()
             .filter(|group| open(*group))

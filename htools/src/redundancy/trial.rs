@@ -95,16 +95,15 @@ impl Best {
                 continue;
             }
             let score = self.scorer.after(placement, &outcome);
-            // A score that is no number is compared with nothing: then the later node.
-            if !(score > least + CLOSE) {
+            if score <= least + CLOSE {
                 least = least.min(score);
                 self.close.push((score, outcome));
             }
         }
         let mut best: Option<(f64, Outcome)> = None;
-        for (_, outcome) in self.close.iter().filter(|(score, _)| !(*score > least + CLOSE)) {
+        for (_, outcome) in self.close.iter().filter(|(score, _)| *score <= least + CLOSE) {
             let score = self.scorer.exact_after(placement, outcome).total;
-            if best.is_none_or(|(least, _)| !(least < score)) {
+            if best.is_none_or(|(least, _)| score <= least) {
                 best = Some((score, *outcome));
             }
         }
