@@ -45,7 +45,8 @@ impl Options {
     ) -> impl Iterator<Item = NodeIdx> + 'a {
         nodes.iter().copied().filter(|node| {
             let given = &cluster.nodes[node.at()];
-            !(self.accept_existing && given.offline) && !self.ignore_groups.contains(&given.group)
+            let left_out = self.accept_existing && given.offline;
+            !left_out && !self.ignore_groups.contains(&given.group)
         })
     }
 }
