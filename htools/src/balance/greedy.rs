@@ -6,6 +6,7 @@
 use super::lazy::{Kept, Tops};
 use super::menu::Menu;
 use super::parallel::pieces;
+use super::trial::attempt;
 use super::{Options, Scope, Step};
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::{Kind, Move};
@@ -192,11 +193,10 @@ impl Greedy {
     fn look(&self, instance: InstanceIdx, changed: Option<&Vec<NodeIdx>>, tops: &Tops) -> Tops {
         let working = self.placement.begin(instance);
         let (mut found, mut out) = (Tops::default(), Outcome::default());
-        let force = self.options.ignore_soft_errors;
         let disk = self.placement.instance(instance).disk;
         let mut each = |kind: Kind| {
             let affordable = !kind.copies() || disk <= self.copy_left;
-            if affordable && kind.attempt(&working, force, &mut out).is_ok() {
+            if affordable && attempt(&self.placement, &working, kind, &self.options, &mut out) {
                 found.add(self.scorer.after(&self.placement, &out), kind);
             }
         };
@@ -217,7 +217,6 @@ impl Greedy {
 
     /// The moves of some instances that are as good as the best of them, in order.
     fn closest(&self, movable: &[InstanceIdx]) -> Vec<Candidate> {
-        let force = self.options.ignore_soft_errors;
         let mut least = self.scorer.now();
         let mut close: Vec<Candidate> = vec![];
         let mut outcome = Outcome::default();
@@ -228,7 +227,7 @@ impl Greedy {
                 if kind.copies() && disk > self.copy_left {
                     return;
                 }
-                if kind.attempt(&working, force, &mut outcome).is_err() {
+                if !attempt(&self.placement, &working, kind, &self.options, &mut outcome) {
                     return;
                 }
                 let score = self.scorer.after(&self.placement, &outcome);

@@ -14,6 +14,7 @@ mod parallel;
 mod plan;
 mod scope;
 mod search;
+mod trial;
 
 pub use crate::state::Seat;
 pub use explain::{Explanation, Instead, explain};

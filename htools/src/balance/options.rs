@@ -40,6 +40,9 @@ pub struct Options {
     pub restricted_migration: bool,
     /// Only what is impossible is refused.
     pub ignore_soft_errors: bool,
+    /// No node may become unable to take over from another, not even for an instance that leaves a dead node:
+    /// the reference allows that.
+    pub keep_redundancy: bool,
 }
 
 impl Default for Options {
@@ -59,6 +62,7 @@ impl Default for Options {
             evacuate: false,
             restricted_migration: false,
             ignore_soft_errors: false,
+            keep_redundancy: false,
         }
     }
 }

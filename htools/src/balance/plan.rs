@@ -1,7 +1,7 @@
 //! A plan: moves, one after the other, and what comes of them.
 
 use super::Options;
-use crate::moves::{Kind, Move};
+use crate::moves::Move;
 use crate::state::{Outcome, Placement, Seat};
 
 /// A move of a plan.
@@ -25,20 +25,13 @@ impl Step {
             from: Seat::of(before, what.instance),
             to: Seat { primary, secondary },
             score,
-            copied: copied(before, what),
+            copied: Step::copied(before, what),
         }
     }
-}
 
-/// What a move has to copy, MiB: one new mirror, whichever side it is on.
-fn copied(placement: &Placement, what: Move) -> i64 {
-    let disk = placement.instance(what.instance).disk;
-    match what.kind {
-        Kind::Failover | Kind::FailoverToAny(_) => 0,
-        Kind::ReplacePrimary(_)
-        | Kind::ReplaceSecondary(_)
-        | Kind::ReplaceAndFailover(_)
-        | Kind::FailoverAndReplace(_) => disk,
+    /// What a move has to copy, MiB: one new mirror, whichever side it is on.
+    pub fn copied(before: &Placement, what: Move) -> i64 {
+        if what.kind.copies() { before.instance(what.instance).disk } else { 0 }
     }
 }
 

@@ -10,6 +10,7 @@
 //!   the best of all; from its end on again, as long as moves are worth it
 //! ```
 
+mod beam;
 mod order;
 mod walk;
 
@@ -19,6 +20,7 @@ use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::Kind;
 use crate::score::Scorer;
 use crate::state::{Placement, Seat};
+use beam::beam;
 use order::order;
 use walk::{Course, Walk};
 
@@ -36,11 +38,33 @@ const ROUNDS: usize = 20_000;
 const MENDINGS: usize = 4;
 /// Legs after the first one, which has as many moves as greedy.
 const LEGS: usize = 3;
+/// A gain smaller than this is rounding.
+const NOTHING: f64 = 1e-9;
 /// A move after those has to win this share of the score.
 const WORTH: f64 = 0.002;
 
 /// Plans moves. `go_on` is asked after everything was tried once: as long as it says so, more is tried.
 pub fn search(
+    start: &Placement,
+    scope: &Scope,
+    options: &Options,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Plan {
+    let careful = Options { keep_redundancy: true, ..options.clone() };
+    let plan = improve(start, scope, &careful, go_on);
+    let flees = scope.nodes.iter().any(|node| {
+        let state = start.node(*node);
+        start.cluster().nodes[node.at()].offline && state.primaries + state.secondaries > 0
+    });
+    if !flees || options.keep_redundancy {
+        return plan;
+    }
+    // What leaves a dead node may take the memory kept for the loss of another, if there is no other way.
+    let theirs = walked(Greedy::new(start.clone(), scope, options.clone()).lazy());
+    if theirs.score() < plan.score() - NOTHING { theirs } else { plan }
+}
+
+fn improve(
     start: &Placement,
     scope: &Scope,
     options: &Options,
@@ -164,7 +188,8 @@ impl<'a> Leg<'a> {
             };
             heats.iter().map(course).collect()
         };
-        let mut best: Option<Found> = None;
+        let (movable, targets) = (&self.scope.movable, &self.targets);
+        let mut best = beam(self.start, &self.scorer, movable, targets, self.most, self.options);
         loop {
             // What was found before has had its greatest errors mended: it needs no hot walks.
             let first = if leg == 0 { &HEATS[..] } else { &AGAIN[..] };
@@ -200,7 +225,7 @@ impl<'a> Leg<'a> {
         let mut best: Option<Found> = None;
         for _ in 0..=MENDINGS {
             let away = walk.best().seats.clone();
-            let ordered = order(start, &self.scorer, &away, options.ignore_soft_errors);
+            let ordered = order(start, &self.scorer, &away, options);
             let stuck = ordered.left;
             let (steps, _) = self.polish(ordered.steps, ordered.placement);
             let copied: i64 = steps.iter().map(|step| step.copied).sum();

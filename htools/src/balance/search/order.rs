@@ -1,6 +1,6 @@
 //! In which order moves are made: each one legal where the ones before it have led.
 
-use super::super::Step;
+use super::super::{Options, Step, trial};
 use crate::model::InstanceIdx;
 use crate::moves::{Kind, Move};
 use crate::score::Scorer;
@@ -25,16 +25,16 @@ pub fn order(
     start: &Placement,
     scorer: &Scorer,
     moves: &[(InstanceIdx, Kind)],
-    force: bool,
+    options: &Options,
 ) -> Ordered {
     let mut rng = Rng::with_seed(moves.len() as u64);
-    let mut best = attempt(start, scorer, moves, force, || 0.0);
+    let mut best = attempt(start, scorer, moves, options, || 0.0);
     for noise in [0.1, 2.0] {
         for _ in 0..TRIES {
             if best.left.is_empty() {
                 return best;
             }
-            let other = attempt(start, scorer, moves, force, || noise * rng.f64());
+            let other = attempt(start, scorer, moves, options, || noise * rng.f64());
             if other.left.len() < best.left.len() {
                 best = other;
             }
@@ -48,7 +48,7 @@ fn attempt(
     start: &Placement,
     scorer: &Scorer,
     moves: &[(InstanceIdx, Kind)],
-    force: bool,
+    options: &Options,
     mut noise: impl FnMut() -> f64,
 ) -> Ordered {
     let (mut placement, mut scorer) = (start.clone(), scorer.clone());
@@ -58,7 +58,8 @@ fn attempt(
     while !left.is_empty() {
         let mut best: Option<(f64, usize, Outcome)> = None;
         for (at, (instance, kind)) in left.iter().enumerate() {
-            if kind.attempt(&placement.begin(*instance), force, &mut out).is_err() {
+            let working = placement.begin(*instance);
+            if !trial::attempt(&placement, &working, *kind, options, &mut out) {
                 continue;
             }
             let score = scorer.after(&placement, &out) + noise();

@@ -14,6 +14,7 @@
 
 use super::super::Options;
 use super::super::menu::Menu;
+use super::super::trial::breaks_redundancy;
 use crate::model::{InstanceIdx, NodeIdx};
 use crate::moves::Kind;
 use crate::score::Scorer;
@@ -272,6 +273,9 @@ impl<'o> Walk<'o> {
         let seat = self.seat(instance, kind);
         let working = self.placement.begin(instance);
         working.place(seat.primary, seat.secondary, (force, force), &mut self.out).ok()?;
+        if self.options.keep_redundancy && breaks_redundancy(&self.placement, &self.out) {
+            return None;
+        }
         let score = self.scorer.after(&self.placement, &self.out);
         Some(score + self.options.weigh_copy * copied as f64 / 1024.0)
     }
