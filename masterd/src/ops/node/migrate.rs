@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(
             short(&plan.pivot.jobs),
             [
-                ("OP_INSTANCE_MIGRATE", "a", &json!("node3")),
-                ("OP_INSTANCE_MIGRATE", "b", &json!("node2")),
+                ("OP_INSTANCE_MIGRATE", "a", &json!("node2")),
+                ("OP_INSTANCE_MIGRATE", "b", &json!("node3")),
                 ("OP_INSTANCE_MIGRATE", "c", &json!("node2")),
             ]
         );

@@ -8,7 +8,7 @@ use super::findings::{self, Findings};
 use super::group::Scene;
 use crate::ops::Context;
 use crate::ops::placement::cluster::{self, Figures, Instances};
-use roost_htools::model::NodeIdx;
+use roost_htools::model::{Cluster, Instance, NodeIdx};
 use roost_htools::redundancy::{self, Options};
 use roost_htools::state::{self, Placement};
 use roost_proto::capabilities::Mirroring;
@@ -34,7 +34,24 @@ pub fn memory(cx: &Context<'_, '_>, scene: &Scene<'_>, findings: &mut Findings<'
         scene.members.iter().filter_map(|node| snapshot.node(node.uuid)).collect();
     let placement = Placement::new(snapshot.cluster.clone(), &state::Options::default());
     mirrored(&placement, &members, findings);
+    let placement = Placement::new(mobile(&snapshot.cluster), &state::Options::default());
     shared(&placement, &members, findings);
+}
+
+/// The cluster with what can be taken over; what the rest takes is the nodes' own.
+fn mobile(cluster: &Cluster) -> Cluster {
+    let mut mobile = cluster.clone();
+    let local = |instance: &Instance| instance.template.mirroring() == Mirroring::None;
+    for instance in cluster.instances.iter().filter(|instance| local(instance)) {
+        if let Some(node) = mobile.nodes.get_mut(instance.primary.at()) {
+            node.node_memory += if instance.uses_memory() { instance.memory } else { 0 };
+            node.node_cpus += if instance.status.online() { instance.vcpus } else { 0 };
+        }
+    }
+    mobile.instances.retain(|instance| !local(instance));
+    // They name instances by their place, and do not count when a node fails.
+    mobile.rules.clear();
+    mobile
 }
 
 /// Every secondary node keeps enough for whichever other node fails.
@@ -66,7 +83,7 @@ fn shared(placement: &Placement, members: &[NodeIdx], findings: &mut Findings<'_
     let options = Options { accept_existing: true, ..Options::default() };
     for broken in redundancy::non_redundant(placement, members, &options) {
         let instance = &cluster.instances[broken.instance.at()];
-        // Mirrored ones are told of above, those on the node's own disks come last and do not count.
+        // Mirrored ones are told of above.
         if instance.template.mirroring() != Mirroring::External {
             continue;
         }
