@@ -12,11 +12,11 @@ use roost_proto::protocol::COPY_HEADER;
 use roost_proto::query::{Filter, QueryResponse, Resource};
 use roost_proto::rpc::master::master_client::MasterClient;
 use roost_proto::rpc::master::{
-    BalancerRequest, AutoArchiveRequest, CommandOutput, CommandRequest, DeleteFilterRequest, DrainRequest,
-    ExportRequest, FailoverEvent, FailoverRequest, InfoRequest, Job, JobChange, JobReply,
-    JobRequest, PutFilterRequest, QueryRequest, RepairReply, RepairRequest, ReplicationReply,
-    ReplicationRequest, StoreSecretRequest, SubmitJobsRequest, TokenReply, TokenRequest,
-    WaitForJobChangeRequest, command_request, submitted,
+    AutoArchiveRequest, BalancerRequest, CommandOutput, CommandRequest, DeleteFilterRequest,
+    DrainRequest, ExportRequest, FailoverEvent, FailoverRequest, InfoRequest, Job, JobChange,
+    JobReply, JobRequest, PutFilterRequest, QueryRequest, RepairReply, RepairRequest,
+    ReplicationReply, ReplicationRequest, StoreSecretRequest, SubmitJobsRequest, TokenReply,
+    TokenRequest, WaitForJobChangeRequest, command_request, submitted,
 };
 use roost_proto::secrets::SecretFile;
 use roost_proto::status::from_status;

@@ -75,7 +75,9 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
             let end = task.await.map_err(|e| Error::internal(e.to_string()))??;
             Ok(Answer::Command { code: end.code, output: end.output })
         }
-        Question::IallocatorList => blocking(move || Ok(Answer::Names(iallocator::list(&paths)))).await,
+        Question::IallocatorList => {
+            blocking(move || Ok(Answer::Names(iallocator::list(&paths)))).await
+        }
         Question::Iallocator { name, request, args } => {
             iallocator::run(&paths, &name, &request, args).await.map(Answer::Iallocator)
         }

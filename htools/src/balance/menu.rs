@@ -31,7 +31,8 @@ impl Menu {
         let internal = mirror == Mirroring::Internal;
         let alive = secondary.is_some_and(|node| !offline(node));
         let restricted = options.restricted_migration;
-        let both = internal && disks && moves && !(restricted && !offline(primary));
+        let leaves = !restricted || offline(primary);
+        let both = internal && disks && moves && leaves;
         Menu {
             failover: internal && alive && moves,
             failover_to_any: mirror == Mirroring::External && moves,

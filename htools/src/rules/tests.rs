@@ -210,7 +210,11 @@ fn whoever_looks_for_a_place_obeys() {
     assert_eq!(one.failed.len(), 1, "the other would stay alone: {:?}", one.moved);
     let all = allocate::evacuate(&placement, &both, EvacMode::All, &rules);
     let seats: Vec<_> = both.iter().map(|member| all.placement.primary(*member)).collect();
-    assert!(all.failed.is_empty() && seats[0] == seats[1] && seats[0] != node(1), "{:?}", all.failed);
+    assert!(
+        all.failed.is_empty() && seats[0] == seats[1] && seats[0] != node(1),
+        "{:?}",
+        all.failed
+    );
 }
 
 #[test]

@@ -227,8 +227,8 @@ impl Scorer {
             let mean = sum[row] * each;
             deviations[row] = (squares[row] * each - mean * mean).max(0.0).sqrt();
         }
-        for row in 0..N {
-            total += self.weights[row] * deviations[row];
+        for (weight, deviation) in self.weights.iter().zip(deviations) {
+            total += weight * deviation;
         }
         total
     }

@@ -15,9 +15,7 @@ pub use index::Indexes;
 pub use ssconf::{RELEASE, candidate_certs};
 
 use crate::store::{Contents, Key, Space};
-use roost_proto::ids::{
-    DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, RuleId, Serial,
-};
+use roost_proto::ids::{DiskId, FilterId, GroupId, InstanceId, NetworkId, NodeId, RuleId, Serial};
 use roost_proto::objects::{
     Cluster, Disk, FilterRule, Instance, Network, Node, NodeGroup, PlacementRule,
 };

@@ -327,11 +327,7 @@ fn healthy(config: &Config, node: &str) -> VerifyReport {
         bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()
     };
     VerifyReport {
-        node: NodeReport {
-            version: crate::config::RELEASE.into(),
-            time: NOW,
-            ..machine(4096)
-        },
+        node: NodeReport { version: crate::config::RELEASE.into(), time: NOW, ..machine(4096) },
         guests: shall_run.map(|i| running(&i.name)).collect(),
         ssconf: config.ssconf().iter().map(|(key, text)| (key.clone(), digest(text))).collect(),
         certificate_expires: Some(NOW + 1e8),

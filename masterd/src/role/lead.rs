@@ -102,13 +102,7 @@ pub async fn start(
         leadership,
         balancer: board.clone(),
     });
-    tokio::spawn(balancer::run(
-        state.clone(),
-        nodes.clone(),
-        engine.clone(),
-        board,
-        stop.clone(),
-    ));
+    tokio::spawn(balancer::run(state.clone(), nodes.clone(), engine.clone(), board, stop.clone()));
     tokio::spawn(watch::ssconf::run(state.clone(), nodes.clone(), stop.clone()));
     let stop_certificates = stop.clone();
     tokio::spawn(watch::certificates::run(

@@ -14,7 +14,7 @@ use super::super::trial::attempt;
 use super::super::{Options, Step};
 use super::Found;
 use crate::model::{InstanceIdx, NodeIdx};
-use crate::moves::{Kind, Move};
+use crate::moves::Move;
 use crate::score::Scorer;
 use crate::state::{Outcome, Placement, Seat};
 use std::collections::HashSet;

@@ -216,3 +216,6 @@ pub fn has_room(cx: &Context<'_, '_>, node: NodeId, needed: &BTreeMap<&str, u64>
 pub fn needed(disks: &[Disk]) -> BTreeMap<&str, u64> {
     space::needed(disks)
 }
+
+#[cfg(test)]
+mod tests;
