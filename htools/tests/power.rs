@@ -3,6 +3,8 @@
 //! A recording is `$ hsqueeze OPTIONS`, what is printed, and the exit code in brackets. How jobs are
 //! grouped is not looked at here.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use roost_htools::model::{Cluster, NodeIdx};
 use roost_htools::power::{Action, Options, STANDBY_AUTO, plan};
 use roost_htools::{state, text};

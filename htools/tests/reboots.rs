@@ -2,6 +2,8 @@
 //!
 //! A recording is `$ hroller OPTIONS`, what is printed, and the exit code in brackets.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use roost_htools::model::Cluster;
 use roost_htools::reboots::{Options, RebootGroup, Refusal, Relocation, comparison, plan};
 use roost_htools::state::{self, Placement};

@@ -55,7 +55,7 @@ async fn run_for(
     if end.ok() {
         return Ok(answer);
     }
-    let said = format!("{answer}\n{}", end.text());
+    let said = format!("{}\n{}", answer.trim_end(), end.text());
     let said: Vec<&str> = said.trim().lines().collect();
     let last = said[said.len().saturating_sub(20)..].join("\n");
     Err(Error::exec(format!("iallocator module '{name}' failed: {}, output '{last}'", end.end)))

@@ -118,6 +118,7 @@ pub fn observed(config: &Config, seen: &HashMap<NodeId, Arc<NodeView>>) -> Snaps
 
 /// What is known of nodes while planning: what they were asked for, of others what they said last; and
 /// what jobs under way were promised.
+#[derive(Debug)]
 pub struct Known<'b> {
     asked: HashMap<NodeId, &'b Result<Answer>>,
     seen: &'b HashMap<NodeId, Arc<NodeView>>,
