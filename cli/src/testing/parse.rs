@@ -52,6 +52,15 @@ async fn debug() {
             json!([{"OP_ID": "OP_TEST_DELAY", "duration": 0.5, "no_locks": false}]),
         ),
         (
+            "gnt-debug allocator --dir out -I . -m allocate --memory 1g --disks 2g,512 -t drbd \
+             --nics auto/None/br0 -p 2 --tags a,b new1",
+            json!([{"OP_ID": "OP_TEST_ALLOCATOR", "direction": "out", "mode": "allocate",
+                    "name": "new1", "instances": ["new1"], "iallocator": ".", "memory": 1024,
+                    "vcpus": 2, "disks": [{"size": 2048}, {"size": 512}],
+                    "disk_template": "drbd", "nics": [{"mac": "auto", "bridge": "br0"}],
+                    "tags": ["a", "b"], "evac_mode": "all", "count": 2}]),
+        ),
+        (
             "gnt debug delay --no-master -n a -nb -r 3 -i -l 2",
             json!([{"OP_ID": "OP_TEST_DELAY", "duration": 2.0, "on_master": false,
                     "on_nodes": ["a", "b"], "repeat": 3, "interruptible": true, "no_locks": true}]),
@@ -462,6 +471,17 @@ async fn groups_and_operating_systems() {
             "gnt-group modify --ipolicy-spindle-ratio=default --alloc-policy last_resort blue",
             json!([{"OP_ID": "OP_GROUP_SET_PARAMS", "group_name": "blue",
                     "alloc_policy": "last_resort", "ipolicy": {"spindle-ratio": "default"}}]),
+        ),
+        (
+            "gnt-group evacuate --to red --to green --sequential --force-failover blue",
+            json!([{"OP_ID": "OP_GROUP_EVACUATE", "group_name": "blue",
+                    "target_groups": ["red", "green"], "sequential": true,
+                    "force_failover": true}]),
+        ),
+        (
+            "gnt-instance change-group --to red -I hail --early-release web1",
+            json!([{"OP_ID": "OP_INSTANCE_CHANGE_GROUP", "instance_name": "web1",
+                    "target_groups": ["red"], "iallocator": "hail", "early_release": true}]),
         ),
         ("gnt-group remove blue", json!([{"OP_ID": "OP_GROUP_REMOVE", "group_name": "blue"}])),
         (
