@@ -231,7 +231,13 @@ fn refuse(io: &Io, tool: &Tool, verb: &Entry, command: &clap::Command, error: &c
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             return print(io, &error.render().to_string(), 0);
         }
-        ErrorKind::MissingRequiredArgument => {}
+        ErrorKind::MissingRequiredArgument => {
+            if let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+                && missing.iter().any(|word| word.starts_with('-'))
+            {
+                return wrong_option(io, tool, error);
+            }
+        }
         ErrorKind::UnknownArgument => {
             if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
                 && word.starts_with('-')

@@ -58,7 +58,7 @@ async fn what_is_no_rule_is_not_sent() {
         assert_eq!(master.run(line).await.code, 2, "{line}");
     }
     let ran = master.run("gnt-rule add db apart").await;
-    assert!(ran.code != 0 && ran.err.contains("--instances"), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("--instances"), "{ran:?}");
     assert!(master.submitted().is_empty());
 }
 

@@ -30,13 +30,16 @@ pub struct Site {
     pub facts: Facts,
     pub active: Vec<Arc<Plan>>,
     made: u128,
+    /// Plans carried out: each has identifiers of its own.
+    ran: u128,
 }
 
 impl Site {
     /// A cluster `site` whose nodes are all in the group `default`; the first is the master.
     pub fn new(nodes: &[&str]) -> Site {
         let empty = Config::new(cluster(node_id(nodes[0])));
-        let mut site = Site { config: empty, facts: Facts::default(), active: vec![], made: 0 };
+        let mut site =
+            Site { config: empty, facts: Facts::default(), active: vec![], made: 0, ran: 0 };
         let mut changes = vec![Change::Add(Object::Group(new_group("default")))];
         changes.extend(nodes.iter().enumerate().map(|(i, name)| {
             let mut node = new_node(name, &format!("192.0.2.{}", i + 1));
@@ -218,7 +221,7 @@ impl Site {
     pub fn plan(&self, op: impl Into<OpInput>) -> Result<Plan> {
         let op = op.into();
         Operations.locks(&op, &self.config)?;
-        let mut ids = Counter(0);
+        let mut ids = Counter(self.ran << 32);
         Operations.plan(&mut PlanInput {
             op: &op,
             job: JobId(7),
@@ -232,7 +235,7 @@ impl Site {
     /// Does something that plans do.
     pub fn planning<T>(&self, run: impl FnOnce(&mut Context<'_, '_>) -> T) -> T {
         let op: OpInput = roost_proto::opcodes::ClusterVerifyConfig::new().into();
-        let mut ids = Counter(0);
+        let mut ids = Counter(self.ran << 32);
         run(&mut Context::new(&mut PlanInput {
             op: &op,
             job: JobId(7),
@@ -260,7 +263,7 @@ impl Site {
     /// What an opcode asks when the answers are there, by the names of the nodes.
     pub fn further(&self, op: impl Into<OpInput>) -> Vec<(String, Question)> {
         let op = op.into();
-        let mut ids = Counter(0);
+        let mut ids = Counter(self.ran << 32);
         let asked = Operations.further(&mut PlanInput {
             op: &op,
             job: JobId(7),
@@ -277,6 +280,7 @@ impl Site {
     pub fn run(&mut self, op: impl Into<OpInput>) -> Plan {
         let plan = self.plan(op).expect("a plan");
         self.apply(&plan.pivot.changes);
+        self.ran += 1;
         plan
     }
 }
@@ -355,7 +359,7 @@ pub fn status(state: BlockState) -> BlockStatus {
     }
 }
 
-/// UUIDs 1, 2, 3, …
+/// UUIDs one after the other: 1, 2, 3, … of the first plan.
 struct Counter(u128);
 
 impl IdSource for Counter {

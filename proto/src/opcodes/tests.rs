@@ -5,8 +5,8 @@ use crate::choices::*;
 use serde_json::json;
 
 #[test]
-fn there_are_76_opcodes_of_ganeti_and_four_of_ours_with_their_own_names() {
-    assert_eq!(OpCode::ALL.len(), 80);
+fn there_are_76_opcodes_of_ganeti_and_five_of_ours_with_their_own_names() {
+    assert_eq!(OpCode::ALL.len(), 81);
     for info in OpCode::ALL {
         let camel: String = info.op_id["OP_".len()..]
             .split('_')
