@@ -14,7 +14,7 @@ async fn rules_are_jobs() {
                --comment 'one rack may burn'"#,
             json!({"OP_ID": "OP_PLACEMENT_RULE_ADD", "rule_name": "db", "kind": "apart",
                    "instances": "\"service:db\" in tags", "domain": "rack", "mirrors": true,
-                   "comment": "one rack may burn"}),
+                   "rule_comment": "one rack may burn"}),
         ),
         (
             r#"gnt-rule add --strength=2.5 --disabled web prefer --instances='name =* "web*"'
@@ -26,7 +26,7 @@ async fn rules_are_jobs() {
         (
             "gnt-rule modify web --kind only-on --strength hard --enable --mirrors no --comment ''",
             json!({"OP_ID": "OP_PLACEMENT_RULE_MODIFY", "rule_name": "web", "kind": "only-on",
-                   "strength": "hard", "enabled": true, "mirrors": false, "comment": ""}),
+                   "strength": "hard", "enabled": true, "mirrors": false, "rule_comment": ""}),
         ),
         (
             "gnt-rule modify web --disable --new-name www",

@@ -33,7 +33,6 @@ pub trait Operation: Sized {
 
 /// Fields whose text may be empty: there, empty means "unset" or "clear".
 const MAY_BE_EMPTY: &[&str] = &[
-    "comment",
     "compress",
     "default_iallocator",
     "drbd_helper",
@@ -44,6 +43,7 @@ const MAY_BE_EMPTY: &[&str] = &[
     "master_netdev",
     "name",
     "network_vlan",
+    "rule_comment",
     "shared_file_storage_dir",
     "vg_name",
     "zeroing_image",

@@ -21,7 +21,7 @@ opcodes! {
         mirrors: bool = false,
         /// `hard`, `soft`, or what each violation counts.
         strength: Option<Strength> = None,
-        comment: String = String::new(),
+        rule_comment: String = String::new(),
         enabled: bool = true,
     }
 
@@ -36,7 +36,7 @@ opcodes! {
         domain: Option<Domain> = None,
         mirrors: Option<bool> = None,
         strength: Option<Strength> = None,
-        comment: Option<String> = None,
+        rule_comment: Option<String> = None,
         enabled: Option<bool> = None,
     }
 

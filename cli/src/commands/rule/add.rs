@@ -53,7 +53,7 @@ impl Verb for Add {
             domain: self.domain,
             mirrors: self.mirrors,
             strength: self.strength,
-            comment: self.comment,
+            rule_comment: self.comment,
             enabled: !self.disabled,
             ..PlacementRuleAdd::new(self.name, self.kind, self.instances)
         };

@@ -70,7 +70,7 @@ impl Verb for Modify {
             domain: self.domain,
             mirrors: self.mirrors,
             strength: self.strength,
-            comment: self.comment,
+            rule_comment: self.comment,
             enabled: (self.enable || self.disable).then_some(self.enable),
             ..PlacementRuleModify::new(self.name)
         };

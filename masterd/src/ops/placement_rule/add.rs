@@ -27,7 +27,7 @@ impl Operate for PlacementRuleAdd {
             nodes: self.nodes.clone(),
             domain: self.domain.clone(),
             mirrors: self.mirrors,
-            comment: self.comment.clone(),
+            comment: self.rule_comment.clone(),
             enabled: self.enabled,
             ..RuleSpec::new(&*self.rule_name, self.kind, &*self.instances)
         };

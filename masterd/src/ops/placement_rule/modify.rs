@@ -53,7 +53,7 @@ impl Operate for PlacementRuleModify {
         if let Some(strength) = self.strength {
             spec.set_strength(strength)?;
         }
-        if let Some(comment) = &self.comment {
+        if let Some(comment) = &self.rule_comment {
             spec.comment.clone_from(comment);
         }
         if let Some(enabled) = self.enabled {
@@ -89,7 +89,7 @@ mod tests {
         site.instance("db1", "node1", |_| {});
         site.run(PlacementRuleAdd {
             mirrors: true,
-            comment: "why".into(),
+            rule_comment: "why".into(),
             ..PlacementRuleAdd::new("db", RuleKind::Apart, r#"name =* "db*""#)
         });
         site.run(PlacementRuleModify {
@@ -103,7 +103,7 @@ mod tests {
         let plan = site.run(PlacementRuleModify {
             kind: Some(RuleKind::OnlyOn),
             nodes: Some(r#"name == "node2""#.into()),
-            comment: Some(String::new()),
+            rule_comment: Some(String::new()),
             ..PlacementRuleModify::new("data")
         });
         assert_eq!(plan.say, [" - WARNING: wish 'data' is violated: db1 is on node1"]);
