@@ -2,6 +2,7 @@
 
 use super::Tool;
 use super::options::{KvmMemory, LuxiData, NoHeaders, PrintNodes, Verbosity};
+use super::show;
 use super::sources::{self, SourceOptions};
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
@@ -104,7 +105,7 @@ impl Hscan {
             cx.io.write_out(&table)?;
         }
         let path = self.output_dir.join(format!("{}.data", name.replace('/', "_")));
-        let Err(why) = std::fs::write(&path, data) else { return Ok(true) };
+        let Err(why) = show::put(&path, &data) else { return Ok(true) };
         say!(cx, "\nError for {name}: failed to write data. Details:\n{}: {why}", path.display());
         Ok(false)
     }

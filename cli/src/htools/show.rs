@@ -130,8 +130,22 @@ pub fn save(
 
 /// Writes a file. Errors: which, and why not.
 pub fn write_file(path: &Path, content: &str) -> Outcome {
-    std::fs::write(path, content)
-        .map_err(|why| Failure::say(format!("Error: {}: {why}", path.display())))
+    put(path, content).map_err(|why| Failure::say(format!("Error: {}: {why}", path.display())))
+}
+
+/// Writes a file as a whole or not at all: half a script must not be run. What is no plain file, as a
+/// terminal, is written to.
+pub fn put(path: &Path, content: &str) -> std::io::Result<()> {
+    if path.metadata().is_ok_and(|is| !is.is_file()) {
+        return std::fs::write(path, content);
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    std::fs::write(new, content).and_then(|()| std::fs::rename(new, path)).inspect_err(|_| {
+        // It is of no use, and the failure is told.
+        std::fs::remove_file(new).ok();
+    })
 }
 
 /// The group that is meant, of several the one that was named. Errors: which there are.

@@ -12,16 +12,16 @@
 
 use super::decide::Sight;
 use crate::config::Config;
-use crate::jobs::plan::{Plan, Task};
+use crate::jobs::plan::Plan;
 use crate::nodes::NodeView;
 use crate::ops::placement::cluster::{self, Figures, Instances, Snapshot};
+use crate::ops::under_way;
 use roost_htools::model::{InstanceIdx, Status};
 use roost_htools::score::{self, Scorer};
 use roost_htools::state::{Options, Placement};
 use roost_proto::balancer::{OFF_TAG, REASON};
 use roost_proto::ids::{GroupId, InstanceId, JobId, NodeId};
 use roost_proto::job::JobRecord;
-use roost_proto::node::Action;
 use roost_proto::objects::{Instance, Node};
 use roost_proto::params::fill;
 use serde_json::Value;
@@ -148,14 +148,8 @@ pub struct Scene {
 impl Scene {
     /// As it is going to be.
     pub fn new(world: &World, work: &Work) -> Scene {
-        let mut config = Config::clone(&world.config);
-        for plan in &world.active {
-            // One whose pivot has been does not fit any more, and need not.
-            if let Ok((next, _)) = config.apply(&plan.pivot.changes, 0.0) {
-                config = next;
-            }
-        }
-        let promised = promised(&world.active);
+        let config = under_way::going_to_be(&world.config, &world.active);
+        let promised = under_way::promised(&world.active);
         let figures = |node: &Node| match world.seen.get(&node.uuid).filter(|view| view.up) {
             Some(view) => Ok(Figures {
                 report: &view.report,
@@ -202,18 +196,6 @@ fn goes_quietly(config: &Config, instance: &Instance, status: Status) -> bool {
         Status::AdminDown | Status::UserDown => true,
         _ => false,
     }
-}
-
-/// MiB of memory that guests about to start were promised, by node.
-fn promised(active: &[Arc<Plan>]) -> HashMap<NodeId, u64> {
-    let mut promised = HashMap::new();
-    for step in active.iter().flat_map(|plan| plan.before.iter().chain(&plan.after)) {
-        let Task::Node { node, action } = &step.task else { continue };
-        if let Action::GuestStart { guest, .. } | Action::MigrateAccept { guest, .. } = &**action {
-            *promised.entry(*node).or_default() += guest.maxmem();
-        }
-    }
-    promised
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! What a plan is made from, with the lookups that plans need.
 
 use super::disks::minors;
+use super::under_way;
 use crate::config::{Change, Config, Object};
 use crate::jobs::PlanInput;
-use crate::jobs::plan::{Plan, Task};
+use crate::jobs::plan::Plan;
 use crate::nodes::NodeView;
 use crate::replication::Copies;
 use crate::store::etcd::Member;
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Action, Answer, GuestReport, NodeReport, Question};
+use roost_proto::node::{Answer, GuestReport, NodeReport, Question};
 use roost_proto::objects::{Instance, Node};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -169,30 +170,15 @@ impl<'a, 'b> Context<'a, 'b> {
 
     /// MiB that guests about to start on a node will take.
     pub fn promised_memory(&self, node: NodeId) -> u64 {
-        self.starting().filter(|(on, _)| *on == node).map(|(_, memory)| memory).sum()
+        under_way::starting(self.active())
+            .filter(|(on, _)| *on == node)
+            .map(|(_, memory)| memory)
+            .sum()
     }
 
     /// The same for all nodes.
     pub fn promised(&self) -> HashMap<NodeId, u64> {
-        let mut promised = HashMap::new();
-        for (node, memory) in self.starting() {
-            *promised.entry(node).or_default() += memory;
-        }
-        promised
-    }
-
-    /// Guests about to start: where, and with how many MiB.
-    fn starting(&self) -> impl Iterator<Item = (NodeId, u64)> {
-        let steps = self.input.active.iter().flat_map(|plan| plan.before.iter().chain(&plan.after));
-        steps.filter_map(|step| match &step.task {
-            Task::Node { node, action } => match &**action {
-                Action::GuestStart { guest, .. } | Action::MigrateAccept { guest, .. } => {
-                    Some((*node, guest.maxmem()))
-                }
-                _ => None,
-            },
-            _ => None,
-        })
+        under_way::promised(self.active())
     }
 
     /// Plans of opcodes under way.

@@ -24,6 +24,7 @@ mod test;
 mod test_allocator;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod under_way;
 
 pub use context::Context;
 

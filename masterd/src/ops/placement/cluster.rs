@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::nodes::NodeView;
 use crate::ops::Context;
 use crate::ops::disks::space;
+use crate::ops::under_way;
 use crate::placement_rules;
 use crate::query::storage::Storage;
 use crate::query::{self, Place};
@@ -163,14 +164,7 @@ pub fn planned(cx: &Context<'_, '_>, storage: Option<Storage<'_>>) -> Snapshot {
 
 /// The configuration with what plans under way are about to change.
 pub fn going_to_be(cx: &Context<'_, '_>) -> Config {
-    let mut config = cx.config().clone();
-    for plan in cx.active() {
-        // One whose pivot has been does not fit any more, and need not.
-        if let Ok((next, _)) = config.apply(&plan.pivot.changes, 0.0) {
-            config = next;
-        }
-    }
-    config
+    under_way::going_to_be(cx.config(), cx.active())
 }
 
 /// The cluster with what `figures` knows of nodes that should be at work, or why it knows nothing: those count
