@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Between two looks at the key.
@@ -113,9 +113,14 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(threads)?;
+    // Before anything is answered: whoever has an answer may end it.
+    let mut signals = {
+        let _of_the_runtime = runtime.enter();
+        Signals::listen()?
+    };
     let waits = arguments.hmac_key.is_none() && arguments.config.is_none();
     let key = match waits {
-        true => runtime.block_on(key_comes(&key))?,
+        true => runtime.block_on(key_comes(&key, &mut signals)),
         false => Some(Keyring::open(&key)?),
     };
     let Some(key) = key.map(Arc::new) else { return Ok(()) };
@@ -129,7 +134,7 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
     let feed = Feed::start(source, sink).map_err(threads)?;
     let clock = arguments.clock.map_or(Clock::Machine, Clock::Frozen);
     let server = bound.serve(&answers, &key, clock)?;
-    let ended = runtime.block_on(until_told(&server, &key, status.as_ref()));
+    let ended = runtime.block_on(until_told(&server, &key, status.as_ref(), &mut signals));
     drop(feed);
     let address = server.address();
     let totals = server.stop()?;
@@ -147,17 +152,37 @@ fn run(arguments: &Arguments, paths: &Paths) -> Result<()> {
     ended
 }
 
+/// The signals that end the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let unheard =
+            |e: std::io::Error| Error::environment(format!("Signals cannot be listened to: {e}"));
+        let terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        Ok(Signals { terminate, interrupt })
+    }
+
+    /// Returns when one has come since they were listened to.
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits until the node's key can be read: a node that is just joining gets it a moment later, first closed to
 /// everybody. None: a signal came first.
-async fn key_comes(file: &Path) -> Result<Option<Keyring>> {
-    let unheard =
-        |e: std::io::Error| Error::environment(format!("Signals cannot be listened to: {e}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+async fn key_comes(file: &Path, signals: &mut Signals) -> Option<Keyring> {
     let mut said = String::new();
     loop {
         match Keyring::open(file) {
-            Ok(key) => return Ok(Some(key)),
+            Ok(key) => return Some(key),
             Err(error) if error.message != said => {
                 tracing::info!("{error}; waits for it, as a node that is in no cluster yet");
                 said = error.message;
@@ -165,26 +190,25 @@ async fn key_comes(file: &Path) -> Result<Option<Keyring>> {
             Err(_) => {}
         }
         tokio::select! {
-            _ = terminate.recv() => return Ok(None),
-            _ = interrupt.recv() => return Ok(None),
+            () = signals.come() => return None,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
 /// Every second a look at the key, every ten at what was done, until a signal comes.
-async fn until_told(server: &Server, key: &Keyring, status: Option<&StatusFile>) -> Result<()> {
-    let unheard =
-        |e: std::io::Error| Error::environment(format!("Signals cannot be listened to: {e}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+async fn until_told(
+    server: &Server,
+    key: &Keyring,
+    status: Option<&StatusFile>,
+    signals: &mut Signals,
+) -> Result<()> {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut next_status = Instant::now();
     loop {
         let tick = tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            () = signals.come() => return Ok(()),
             tick = ticks.tick() => tick,
         };
         key.look();
