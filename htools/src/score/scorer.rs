@@ -22,8 +22,13 @@ const OWN: usize = 8;
 /// Values in the order of [`ORDER`].
 type Rows = [f64; ROWS];
 
+#[inline]
 fn ordered(values: Spread) -> Rows {
-    ORDER.map(|at| values[at])
+    let mut rows = [0.0; ROWS];
+    for (row, at) in rows.iter_mut().zip(ORDER) {
+        *row = values[at];
+    }
+    rows
 }
 
 /// What one node adds.

@@ -21,9 +21,9 @@ impl Placement {
         if from == NodeIdx::NONE {
             return;
         }
-        let gone = self.begin(instance).gone();
+        let without = self.begin(instance).gone().to_vec();
         self.count_tags(instance, from, false);
-        for changed in gone.into_iter().flatten() {
+        for changed in without {
             self.nodes[changed.node.at()] = changed.state;
         }
         let nowhere = (NodeIdx::NONE, None);
@@ -33,8 +33,9 @@ impl Placement {
         if let Some(secondary) = secondary.filter(|_| !given.forthcoming) {
             let memory = given.secondary_memory();
             let count = self.nodes.len();
-            self.peers[secondary.at() * count + from.at()] -= memory;
-            self.tops[secondary.at()] = self.top(secondary);
+            let row = &mut self.peers[secondary.at() * count..][..count];
+            row[from.at()] -= memory;
+            self.tops[secondary.at()].update(from, row);
         }
     }
 

@@ -10,13 +10,16 @@
 //! reference on htools, node state and single operations.
 
 mod behind;
+mod burden;
 mod node;
+mod outcome;
 mod seat;
 mod working;
 
 pub use node::{Limits, NodeState};
+pub use outcome::{Changed, Outcome};
 pub use seat::Seat;
-pub use working::{Changed, Outcome, Working};
+pub use working::Working;
 
 use crate::model::{Cluster, Instance, InstanceIdx, NodeIdx, TagRules, missing, shared};
 use crate::rules::{self, Rule, Ruling};
@@ -238,11 +241,10 @@ impl Placement {
                 [(old, self.secondary(instance), -memory), (new, outcome.secondary, memory)]
             {
                 if let Some(secondary) = secondary {
-                    self.peers[secondary.at() * count + primary.at()] += by;
+                    let row = &mut self.peers[secondary.at() * count..][..count];
+                    row[primary.at()] += by;
+                    self.tops[secondary.at()].update(primary, row);
                 }
-            }
-            for node in [self.secondary(instance), outcome.secondary].into_iter().flatten() {
-                self.tops[node.at()] = self.top(node);
             }
         }
         self.primary[instance.at()] = outcome.primary;

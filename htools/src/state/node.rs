@@ -33,13 +33,35 @@ pub(super) struct Top([(u32, i64); 3]);
 impl Top {
     /// Of memory by node.
     pub fn of(row: &[i64]) -> Top {
-        let mut top = [(u32::MAX, 0); 3];
-        for (at, memory) in row.iter().enumerate().filter(|(_, memory)| **memory > 0) {
-            let Some(place) = top.iter().position(|(_, other)| memory > other) else { continue };
-            top[place..].rotate_right(1);
-            top[place] = (NodeIdx::of(at).0, *memory);
+        let mut top = Top([(u32::MAX, 0); 3]);
+        for (at, memory) in row.iter().enumerate() {
+            top.insert(NodeIdx::of(at), *memory);
         }
-        Top(top)
+        top
+    }
+
+    /// One of those that it was found among is another now.
+    pub fn update(&mut self, node: NodeIdx, row: &[i64]) {
+        let memory = row[node.at()];
+        match self.0.iter().find(|(other, _)| *other == node.0) {
+            None => self.insert(node, memory),
+            Some((_, was)) if *was == memory => {}
+            // Which is next is not known any more.
+            Some(_) => *self = Top::of(row),
+        }
+    }
+
+    /// One that is not among them yet.
+    #[inline]
+    fn insert(&mut self, node: NodeIdx, memory: i64) {
+        let [first, second, third] = self.0;
+        let this = (node.0, memory);
+        self.0 = match memory {
+            _ if memory > first.1 => [this, first, second],
+            _ if memory > second.1 => [first, this, second],
+            _ if memory > third.1 => [first, second, this],
+            _ => return,
+        };
     }
 
     /// The largest share of the nodes but these.
