@@ -20,6 +20,8 @@ pub trait Operation: Sized {
     const FIELDS: &'static [&'static str];
     /// Those of [`Self::FIELDS`] that must be given.
     const REQUIRED: &'static [&'static str];
+    /// Whether it takes instances, or their disks, to other nodes or other node groups.
+    const MOVES: bool;
 
     /// Takes its fields out of an object. Errors: `wrong_input`, naming the parameter.
     fn take_from(fields: &mut Map<String, Value>) -> Result<Self>;
@@ -187,14 +189,16 @@ impl SummaryText for f64 {
     }
 }
 
-/// Defines opcodes: `struct Name = "OP_ID", summary field; required { … } optional { field: type = default }`.
+/// Defines opcodes: `struct Name = "OP_ID", moves instances, summary field; required { … } optional { field: type = default }`.
+///
+/// `moves instances` makes it [`Operation::MOVES`].
 ///
 /// `Name::new` takes the required fields; the others get their defaults, to be changed with
 /// `Name { field: value, ..Name::new(…) }`.
 macro_rules! opcodes {
     ($(
         $(#[$meta:meta])*
-        struct $name:ident = $id:literal $(, summary $summary:ident)?;
+        struct $name:ident = $id:literal $(, moves $moves:ident)? $(, summary $summary:ident)?;
         $(required { $( $(#[$rm:meta])* $r:ident : $rt:ty ),+ $(,)? })?
         $(optional { $( $(#[$om:meta])* $o:ident : $ot:ty = $od:expr ),+ $(,)? })?
     )+) => {$(
@@ -222,6 +226,10 @@ macro_rules! opcodes {
             const FIELDS: &'static [&'static str] =
                 &[$($($crate::opcodes::define::plain(stringify!($r)),)+)? $($($crate::opcodes::define::plain(stringify!($o)),)+)?];
             const REQUIRED: &'static [&'static str] = &[$($($crate::opcodes::define::plain(stringify!($r)),)+)?];
+            const MOVES: bool = {
+                let what: &[&str] = &[$(stringify!($moves))?];
+                !what.is_empty()
+            };
 
             fn take_from(
                 fields: &mut serde_json::Map<String, serde_json::Value>,

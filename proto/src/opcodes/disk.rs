@@ -6,7 +6,7 @@ use crate::choices::ReplaceDisksMode;
 
 opcodes! {
     /// Replaces one side of mirrored disks.
-    struct InstanceReplaceDisks = "OP_INSTANCE_REPLACE_DISKS", summary instance_name;
+    struct InstanceReplaceDisks = "OP_INSTANCE_REPLACE_DISKS", moves instances, summary instance_name;
     required {
         instance_name: String,
         mode: ReplaceDisksMode,
@@ -55,7 +55,7 @@ opcodes! {
     }
 
     /// Makes lost disks again, empty.
-    struct InstanceRecreateDisks = "OP_INSTANCE_RECREATE_DISKS", summary instance_name;
+    struct InstanceRecreateDisks = "OP_INSTANCE_RECREATE_DISKS", moves instances, summary instance_name;
     required { instance_name: String }
     optional {
         instance_uuid: Option<String> = None,

@@ -29,7 +29,7 @@ opcodes! {
     }
 
     /// Moves nodes into a group.
-    struct GroupAssignNodes = "OP_GROUP_ASSIGN_NODES", summary group_name;
+    struct GroupAssignNodes = "OP_GROUP_ASSIGN_NODES", moves instances, summary group_name;
     required {
         group_name: String,
         nodes: Vec<String>,
@@ -64,7 +64,7 @@ opcodes! {
     }
 
     /// Submits moves of all instances to other groups. Result: `{jobs}`.
-    struct GroupEvacuate = "OP_GROUP_EVACUATE", summary group_name;
+    struct GroupEvacuate = "OP_GROUP_EVACUATE", moves instances, summary group_name;
     required { group_name: String }
     optional {
         early_release: bool = false,

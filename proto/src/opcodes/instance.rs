@@ -159,7 +159,7 @@ opcodes! {
     }
 
     /// Stops an instance and starts it on another of its nodes.
-    struct InstanceFailover = "OP_INSTANCE_FAILOVER", summary instance_name;
+    struct InstanceFailover = "OP_INSTANCE_FAILOVER", moves instances, summary instance_name;
     required { instance_name: String }
     optional {
         instance_uuid: Option<String> = None,
@@ -174,7 +174,7 @@ opcodes! {
     }
 
     /// Moves a running instance to another node.
-    struct InstanceMigrate = "OP_INSTANCE_MIGRATE", summary instance_name;
+    struct InstanceMigrate = "OP_INSTANCE_MIGRATE", moves instances, summary instance_name;
     required { instance_name: String }
     optional {
         instance_uuid: Option<String> = None,
@@ -196,7 +196,7 @@ opcodes! {
     }
 
     /// Copies a stopped instance with plain disks to another node.
-    struct InstanceMove = "OP_INSTANCE_MOVE", summary instance_name;
+    struct InstanceMove = "OP_INSTANCE_MOVE", moves instances, summary instance_name;
     required {
         instance_name: String,
         target_node: String,
@@ -271,7 +271,7 @@ opcodes! {
     }
 
     /// Submits what it takes to move an instance to another group. Result: `{jobs}`.
-    struct InstanceChangeGroup = "OP_INSTANCE_CHANGE_GROUP", summary instance_name;
+    struct InstanceChangeGroup = "OP_INSTANCE_CHANGE_GROUP", moves instances, summary instance_name;
     required { instance_name: String }
     optional {
         instance_uuid: Option<String> = None,

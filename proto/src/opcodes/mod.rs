@@ -50,6 +50,9 @@ pub struct OpInfo {
     pub fields: &'static [&'static str],
     /// Those that must be given.
     pub required: &'static [&'static str],
+    /// Whether it takes instances, or their disks, to other nodes or other node groups: whoever plans placement
+    /// by itself waits for its end.
+    pub moves: bool,
 }
 
 macro_rules! all_opcodes {
@@ -69,6 +72,7 @@ macro_rules! all_opcodes {
                 name: $name::NAME,
                 fields: $name::FIELDS,
                 required: $name::REQUIRED,
+                moves: $name::MOVES,
             },)+];
 
             /// Its name on the wire, as `OP_INSTANCE_CREATE`.

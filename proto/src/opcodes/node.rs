@@ -126,7 +126,7 @@ opcodes! {
     }
 
     /// Submits a migration of each instance that runs on a node. Result: `{jobs}`.
-    struct NodeMigrate = "OP_NODE_MIGRATE", summary node_name;
+    struct NodeMigrate = "OP_NODE_MIGRATE", moves instances, summary node_name;
     required { node_name: String }
     optional {
         node_uuid: Option<String> = None,
@@ -141,7 +141,7 @@ opcodes! {
     }
 
     /// Submits what it takes to free a node. Result: `{jobs}`.
-    struct NodeEvacuate = "OP_NODE_EVACUATE", summary node_name;
+    struct NodeEvacuate = "OP_NODE_EVACUATE", moves instances, summary node_name;
     required {
         node_name: String,
         mode: EvacMode,

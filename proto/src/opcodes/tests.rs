@@ -183,6 +183,26 @@ fn eight_opcodes_run_alone() {
 }
 
 #[test]
+fn ten_opcodes_take_instances_elsewhere() {
+    let moves = OpCode::ALL.iter().filter(|info| info.moves).map(|info| info.op_id);
+    assert_eq!(
+        moves.collect::<Vec<_>>(),
+        [
+            "OP_NODE_MIGRATE",
+            "OP_NODE_EVACUATE",
+            "OP_INSTANCE_REPLACE_DISKS",
+            "OP_INSTANCE_FAILOVER",
+            "OP_INSTANCE_MIGRATE",
+            "OP_INSTANCE_MOVE",
+            "OP_INSTANCE_RECREATE_DISKS",
+            "OP_INSTANCE_CHANGE_GROUP",
+            "OP_GROUP_ASSIGN_NODES",
+            "OP_GROUP_EVACUATE",
+        ]
+    );
+}
+
+#[test]
 fn secrets_stay_out_of_what_is_stored_and_shown() {
     let secret = |key: &str, value: &str| {
         crate::params::ParamMap::from([(key.to_owned(), Value::from(value))])
