@@ -14,8 +14,7 @@ use super::decide::Sight;
 use crate::config::Config;
 use crate::jobs::plan::Plan;
 use crate::nodes::NodeView;
-use crate::ops::placement::cluster::{self, Figures, Instances, Snapshot};
-use crate::ops::under_way;
+use crate::ops::placement::cluster::{self, Snapshot};
 use roost_htools::model::{InstanceIdx, Status};
 use roost_htools::score::{self, Scorer};
 use roost_htools::state::{Options, Placement};
@@ -23,6 +22,7 @@ use roost_proto::balancer::{OFF_TAG, REASON};
 use roost_proto::ids::{GroupId, InstanceId, JobId, NodeId};
 use roost_proto::job::JobRecord;
 use roost_proto::objects::{Instance, Node};
+use roost_proto::opcodes::OpCode;
 use roost_proto::params::fill;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -30,19 +30,6 @@ use std::sync::Arc;
 
 /// Figures that are older do not count, milliseconds: nodes tell them every five seconds.
 const FRESH: u64 = 30_000;
-/// Jobs that take instances elsewhere. Those that are made of others are here by these others, too.
-const MOVES: [&str; 8] = [
-    "OP_INSTANCE_MIGRATE",
-    "OP_INSTANCE_FAILOVER",
-    "OP_INSTANCE_MOVE",
-    "OP_INSTANCE_REPLACE_DISKS",
-    "OP_INSTANCE_RECREATE_DISKS",
-    "OP_INSTANCE_CHANGE_GROUP",
-    "OP_NODE_EVACUATE",
-    "OP_NODE_MIGRATE",
-];
-/// The same, of whole groups.
-const GROUP_MOVES: [&str; 2] = ["OP_GROUP_EVACUATE", "OP_GROUP_ASSIGN_NODES"];
 
 /// Everything there is to see.
 #[derive(Debug)]
@@ -82,11 +69,10 @@ impl Work {
             let ours = mark_of(job).is_some();
             for op in job.ops.iter().filter(|op| !op.status.is_final()) {
                 let text = |key: &str| op.input.get(key).and_then(Value::as_str);
-                let id = text("OP_ID").unwrap_or_default();
                 let instance = text("instance_name").and_then(|name| config.instance(name).ok());
                 work.instances.extend(instance.map(|instance| instance.uuid));
-                let (moves, of_groups) = (MOVES.contains(&id), GROUP_MOVES.contains(&id));
-                if ours || !(moves || of_groups) {
+                let moves = text("OP_ID").and_then(OpCode::info).is_some_and(|info| info.moves);
+                if ours || !moves {
                     continue;
                 }
                 let nodes = ["node_name", "target_node", "remote_node"].map(text);
@@ -148,17 +134,7 @@ pub struct Scene {
 impl Scene {
     /// As it is going to be.
     pub fn new(world: &World, work: &Work) -> Scene {
-        let config = under_way::going_to_be(&world.config, &world.active);
-        let promised = under_way::promised(&world.active);
-        let figures = |node: &Node| match world.seen.get(&node.uuid).filter(|view| view.up) {
-            Some(view) => Ok(Figures {
-                report: &view.report,
-                promised: promised.get(&node.uuid).copied().unwrap_or(0),
-            }),
-            None => Err(format!("node {} does not answer", node.name)),
-        };
-        let told = Instances::Seen(&world.seen);
-        let snapshot = cluster::make(&config, cluster::usual_storage(&config), told, figures);
+        let snapshot = cluster::expected(&world.config, &world.active, &world.seen);
         let placement = Placement::new(snapshot.cluster.clone(), &Options::default());
         let mut still = HashSet::new();
         for (at, model) in snapshot.cluster.instances.iter().enumerate() {
@@ -169,7 +145,7 @@ impl Scene {
             let stays = known.is_none_or(|instance| {
                 work.instances.contains(&id)
                     || instance.tags.iter().any(|tag| tag == OFF_TAG)
-                    || !goes_quietly(&config, instance, model.status)
+                    || !goes_quietly(&world.config, instance, model.status)
             });
             if stays {
                 still.insert(index);

@@ -1,14 +1,17 @@
 //! The configuration and what nodes report, as the cluster that `roost_htools` plans for.
 //!
 //! ```text
-//!   planned    fresh answers, less what jobs under way were promised   how it is going to be
-//!   observed   what nodes said last                                    how it is
+//!   planned    nodes: fresh answers        instances: as they are to be    for jobs
+//!   expected   nodes: what they said last  instances: as nodes see them    for what goes on by itself
 //! ```
+//!
+//! Both are as it is going to be: with what jobs under way will have made, less the memory they were promised.
 //!
 //! Groups, nodes and instances are in nice order of their names, as in all lists: whoever asks a tool gets
 //! the same numbers.
 
 use crate::config::Config;
+use crate::jobs::plan::Plan;
 use crate::nodes::NodeView;
 use crate::ops::Context;
 use crate::ops::disks::space;
@@ -107,16 +110,6 @@ pub fn usual_storage(config: &Config) -> Option<Storage<'_>> {
     of.or_else(|| Storage::usual(&config.cluster))
 }
 
-/// The cluster as nodes told it last: for what goes on by itself, and shows what `hbal -L` would.
-pub fn observed(config: &Config, seen: &HashMap<NodeId, Arc<NodeView>>) -> Snapshot {
-    let figures = |node: &Node| match seen.get(&node.uuid) {
-        Some(view) if view.up => Ok(Figures { report: &view.report, promised: 0 }),
-        Some(view) if !view.problem.is_empty() => Err(view.problem.clone()),
-        _ => Err(format!("node {} has not reported yet", node.name)),
-    };
-    make(config, usual_storage(config), Instances::Seen(seen), figures)
-}
-
 /// What is known of nodes while planning: what they were asked for, of others what they said last; and
 /// what jobs under way were promised.
 #[derive(Debug)]
@@ -131,7 +124,12 @@ impl<'b> Known<'b> {
     pub fn of(cx: &Context<'_, 'b>) -> Known<'b> {
         let asked = cx.answers().iter().filter(|(_, q, _)| matches!(q, Question::Node));
         let asked = asked.map(|(node, _, answer)| (*node, answer)).collect();
-        Known { asked, seen: cx.seen(), promised: cx.promised() }
+        Known { asked, ..Known::told(cx.seen(), cx.active()) }
+    }
+
+    /// By what nodes said last alone.
+    fn told(seen: &'b HashMap<NodeId, Arc<NodeView>>, active: &[Arc<Plan>]) -> Known<'b> {
+        Known { asked: HashMap::new(), seen, promised: under_way::promised(active) }
     }
 
     /// Of a node that should be at work. Errors: why nothing is known.
@@ -160,6 +158,17 @@ impl<'b> Known<'b> {
 pub fn planned(cx: &Context<'_, '_>, storage: Option<Storage<'_>>) -> Snapshot {
     let known = Known::of(cx);
     make(&going_to_be(cx), storage, Instances::Wanted, |node| known.figures(node))
+}
+
+/// The same for whoever asks no node, with instances as nodes see them: for what goes on by itself.
+pub fn expected(
+    config: &Config,
+    active: &[Arc<Plan>],
+    seen: &HashMap<NodeId, Arc<NodeView>>,
+) -> Snapshot {
+    let (config, known) = (under_way::going_to_be(config, active), Known::told(seen, active));
+    let storage = usual_storage(&config);
+    make(&config, storage, Instances::Seen(seen), |node| known.figures(node))
 }
 
 /// The configuration with what plans under way are about to change.

@@ -121,7 +121,7 @@ fn what_jobs_under_way_will_have_made_counts() {
 }
 
 #[test]
-fn observed_instances_are_what_nodes_see() {
+fn expected_instances_are_what_nodes_see() {
     let mut site = site();
     site.instance("down", "node1", |i| i.admin_state = AdminState::Down);
     site.instance("lost", "node2", |_| {});
@@ -133,7 +133,7 @@ fn observed_instances_are_what_nodes_see() {
         );
     }
     site.seen("node1", "web");
-    let snapshot = observed(&site.config, &site.facts.seen);
+    let snapshot = expected(&site.config, &site.active, &site.facts.seen);
     let all: Vec<_> =
         snapshot.cluster.instances.iter().map(|i| (i.name.as_str(), i.status, i.memory)).collect();
     assert_eq!(
@@ -146,9 +146,9 @@ fn observed_instances_are_what_nodes_see() {
         ],
         "what it has, not the 512 it may get"
     );
-    assert_eq!(snapshot.problems[&node_id("node10")], "node node10 has not reported yet");
+    assert_eq!(snapshot.problems[&node_id("node10")], "node node10 does not answer");
     site.seen("node2", "down");
-    let snapshot = observed(&site.config, &site.facts.seen);
+    let snapshot = expected(&site.config, &site.active, &site.facts.seen);
     assert_eq!(snapshot.cluster.instances[0].status, Status::ErrorWrongNode);
 }
 
