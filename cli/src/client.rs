@@ -315,11 +315,16 @@ fn failed(status: Status) -> Failure {
     if let Some(error) = from_status(&status) {
         return Failure::Error(error);
     }
-    match status.code() {
-        Code::Unavailable => Failure::say(
+    let lost = || {
+        Failure::say(
             "Connection to the master daemon was lost: it ended or was restarted. Jobs that were \
              submitted go on; see 'gnt-job list'.",
-        ),
+        )
+    };
+    match status.code() {
+        Code::Unavailable => lost(),
+        // What masterd sends has no source: this is the connection that broke off in the middle.
+        Code::Unknown | Code::Internal if std::error::Error::source(&status).is_some() => lost(),
         Code::DeadlineExceeded => Failure::say(format!(
             "Timeout while talking to the master daemon. Jobs might have been submitted and will \
              continue to run in the background.\nUse 'gnt-job list', 'gnt-job cancel' and \

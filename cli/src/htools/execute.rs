@@ -90,7 +90,8 @@ impl Wishes {
         let mut what = Box::pin(what);
         loop {
             tokio::select! {
-                result = &mut what => return Ok(result),
+                // What is wished counts also if the waiting has just come to its end.
+                biased;
                 _ = self.interrupt.recv() => {
                     self.stop = true;
                     say!(cx, "Cancel request registered, will exit at the end of the current job set...");
@@ -99,6 +100,7 @@ impl Wishes {
                     say!(cx, "Double cancel request, exiting now...");
                     return Err(Failure::Exit(2));
                 }
+                result = &mut what => return Ok(result),
             }
         }
     }
@@ -118,6 +120,8 @@ pub async fn execute(
     let mut wishes = Wishes::new()?;
     let count = count.min(sets.len());
     for (at, set) in sets.into_iter().take(count).enumerate() {
+        // Whoever pressed Ctrl-C after the set before had ended does not want another one.
+        wishes.heard(cx, std::future::ready(())).await?;
         if wishes.stop {
             let left = count - at;
             note!(cx, "Exiting early due to user request, {left} jobset(s) remaining.");
