@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod backup;
+mod balancing;
 mod cluster;
 mod commands;
 mod crashes;
