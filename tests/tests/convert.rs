@@ -64,7 +64,10 @@ fn disks_keep_their_data_through_every_template() {
     c.ok("gnt-instance deactivate-disks web");
     let before = sums(&c);
     assert_ne!(before[0], before[1]);
-    for to in ["drbd -n node2", "file", "ext --ext-params provider=loop", "drbd -I .", "plain"] {
+    let small = c.run("gnt-instance modify -t drbd -I . web");
+    assert!(small.stderr.contains("outside the instance policy of group 'default'"), "{small:?}");
+    let chosen = "drbd -I . --ignore-ipolicy";
+    for to in ["drbd -n node2", "file", "ext --ext-params provider=loop", chosen, "plain"] {
         c.ok(&format!("gnt-instance modify -t {to} web"));
         assert_eq!(sums(&c), before, "after the conversion to {to}");
         let info = c.ok("gnt-instance info web");

@@ -102,6 +102,22 @@ impl Search {
         asking.failed(&text)
     }
 
+    /// Whether an instance, mirrored, is itself what its group's policy does not allow.
+    fn outside_policy(&self, instance: InstanceIdx) -> Option<String> {
+        let (cluster, placement) = (self.placement.cluster(), &self.placement);
+        let mut mirrored = placement.instance(instance).clone();
+        mirrored.template = DiskTemplate::Drbd;
+        let primary = placement.primary(instance);
+        let group = cluster.group_of(primary);
+        let exclusive = cluster.nodes[primary.at()].exclusive_storage;
+        let mode = group.policy.admits(&mirrored, exclusive).err()?;
+        Some(format!(
+            "; the instance itself is outside the instance policy of group '{}' ({mode}): \
+             --ignore-ipolicy does it anyway",
+            group.name
+        ))
+    }
+
     /// Whether an instance could be alone on a node.
     fn tried(&self, new: InstanceIdx, node: NodeIdx) -> std::result::Result<(), FailMode> {
         let cluster = self.placement.cluster();
@@ -167,7 +183,11 @@ pub fn nodes(cx: &Context<'_, '_>, asking: &Asking) -> Result<Vec<NodeId>> {
             let index = search.instance(instance.uuid)?;
             match allocate::allocate_secondary(&search.placement, index, &search.rules) {
                 Ok((found, _)) => Ok(search.ids(found.secondary)),
-                Err(why) => Err(search.refusal(asking, None, &why)),
+                Err(why) => {
+                    let mut error = search.refusal(asking, None, &why);
+                    error.message.extend(search.outside_policy(index));
+                    Err(error)
+                }
             }
         }
         Request::Relocate(instance, from) => {

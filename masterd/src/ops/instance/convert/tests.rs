@@ -177,6 +177,18 @@ fn others_are_copied_into_new_disks() {
 }
 
 #[test]
+fn what_the_instance_policy_refuses_is_said() {
+    let mut site = site(DiskTemplate::File);
+    let small = Disk { size: 100, ..first(&site) };
+    site.apply(&[Change::Update(Object::Disk(Box::new(small)))]);
+    let op = InstanceSetParams { iallocator: Some("hail".into()), ..to(DiskTemplate::Drbd) };
+    answered(&mut site, &op, 100);
+    let said = refusal(&mut site, op.clone());
+    assert!(said.contains("outside the instance policy of group 'default' (FailDisk)"), "{said}");
+    site.run(InstanceSetParams { ignore_ipolicy: true, ..op });
+}
+
+#[test]
 fn a_running_guest_takes_part_in_it() {
     let run = |mode, template| {
         let mut site = site(DiskTemplate::File);
