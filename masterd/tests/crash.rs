@@ -214,6 +214,26 @@ fn equipped() -> Vec<Step> {
     vec![Step::Config(crypto::configured), Step::World(crypto::equipped)]
 }
 
+/// All nodes have an out-of-band helper.
+fn helpers(config: &Config) -> Vec<Change> {
+    let mut cluster = (*config.cluster).clone();
+    cluster.ndparams.insert("oob_program".into(), "/usr/local/sbin/oob".into());
+    vec![Change::Update(Object::Cluster(Box::new(cluster)))]
+}
+
+fn recorded_off(config: &Config) -> Vec<Change> {
+    let nodes = ["node2", "node3"].map(|name| {
+        let mut node = (**config.node(name).expect("a node")).clone();
+        node.powered = false;
+        Change::Update(Object::Node(Box::new(node)))
+    });
+    nodes.into()
+}
+
+fn switched_off(world: &mut World) {
+    world.off.extend(["node2", "node3"].map(String::from));
+}
+
 fn remove_node(name: &str) -> Step {
     Do(op("NODE_REMOVE", json!({ "node_name": name })))
 }
@@ -230,6 +250,7 @@ macro_rules! scenarios {
                 lossy: false,
                 grows: false,
                 leaves: false,
+                rows: false,
                 disturbed: false,
             };
             $(scenario.$flag = true;)*
@@ -604,6 +625,16 @@ scenarios! {
         "name": "new.example.com", "iallocator": "hail", "disk_template": "diskless",
         "disks": [], "nics": [{}]}));
     node_powercycle: vec![] => op("NODE_POWERCYCLE", json!({"node_name": "node4"}));
+    #[rows]
+    oob_power_off: vec![Step::Config(helpers)] => op("OOB_COMMAND",
+        json!({"command": "power-off", "node_names": ["node2", "node3"], "ignore_status": true}));
+    #[rows]
+    oob_power_on: vec![Step::Config(helpers), Step::Config(recorded_off), Step::World(switched_off)] =>
+        op("OOB_COMMAND", json!({"command": "power-on", "node_names": ["node2", "node3"],
+            "power_delay": 0.001}));
+    oob_power_status: vec![Step::Config(helpers)] =>
+        op("OOB_COMMAND", json!({"command": "power-status"}));
+    oob_health: vec![Step::Config(helpers)] => op("OOB_COMMAND", json!({"command": "health"}));
     node_volumes: vec![] => op("NODE_QUERYVOLS", json!({"output_fields": ["node", "name"]}));
     node_storage_modify: vec![] => op("NODE_MODIFY_STORAGE", json!({"node_name": "node2",
         "storage_type": "lvm-pv", "name": "/dev/sdb", "changes": {"allocatable": false}}));

@@ -6,7 +6,7 @@ use crate::blocking::blocking;
 use crate::host::Host;
 use crate::hypervisor::{AnyHypervisor, Attachment};
 use crate::steps::{Memory, Reporter};
-use crate::{facts, gone_on, hooks, join, net, os, power, ssconf};
+use crate::{facts, gone_on, hooks, join, net, oob, os, power, ssconf};
 use roost_proto::choices::Hypervisor;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{
@@ -292,6 +292,7 @@ impl Doer<'_> {
             Action::Powercycle { hypervisor } => {
                 nothing(power::cycle(&self.host.paths, hypervisor))
             }
+            Action::Oob(call) => nothing(oob::switch(&self.host.paths, &call).await),
             Action::Leave => {
                 let paths = self.host.paths.clone();
                 blocking(move || join::wipe(&paths)).await?;

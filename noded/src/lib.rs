@@ -37,6 +37,7 @@ pub mod leftover;
 pub mod listener;
 pub mod migrate;
 pub mod net;
+mod oob;
 pub mod os;
 pub mod peer;
 pub mod power;

@@ -5,7 +5,7 @@ use crate::blocking::blocking;
 use crate::exec::Command;
 use crate::host::Host;
 use crate::steps::Reporter;
-use crate::{durable, facts, iallocator, net, os};
+use crate::{durable, facts, iallocator, net, oob, os};
 use roost_proto::choices::DiskTemplate;
 use roost_proto::error::{Error, Result};
 use roost_proto::node::{Answer, Question};
@@ -80,6 +80,10 @@ pub async fn answer(host: &Host, question: Question) -> Result<Answer> {
         }
         Question::Iallocator { name, request, args } => {
             iallocator::run(&paths, &name, &request, args).await.map(Answer::Iallocator)
+        }
+        Question::Oob { calls } => Ok(Answer::Oob(oob::ask(&paths, calls).await)),
+        Question::OobPrograms { programs } => {
+            oob::problems(&paths, programs).await.map(Answer::OobPrograms)
         }
         Question::PutFile { path, mode, content } => {
             let local = paths.absolute(absolute(&path)?);

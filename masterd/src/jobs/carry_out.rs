@@ -20,6 +20,7 @@ use crate::store::{Key, Space};
 use roost_proto::error::{Error, Result};
 use roost_proto::job::{JobRecord, JobStatus, OpRecord, Timestamp};
 use roost_proto::opcodes::OpInput;
+use roost_proto::query::ResultStatus;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,10 @@ impl Run<'_> {
     fn is_past_return(&self, cursor: &Cursor) -> bool {
         let done = cursor.next + usize::from(self.resumed);
         match cursor.phase {
-            Phase::Before => self.plan.before.iter().take(done).any(|step| step.no_return),
+            Phase::Before => {
+                let mut begun = self.plan.before.iter().take(done);
+                begun.any(|step| step.no_return || step.row.is_some())
+            }
             Phase::Undo { .. } => false,
             Phase::After => true,
         }
@@ -82,6 +86,11 @@ impl Run<'_> {
                 return self.turn_back(cursor, None).await;
             }
             let step = &self.plan.before[cursor.next];
+            if step.row.is_some() && self.entry.cancel.is_cancelled() {
+                self.no_data(step, &Error::exec("the job was canceled"), cursor);
+                cursor.next += 1;
+                continue;
+            }
             let Some(done) = self.reversible(step, cursor).await else {
                 // What it had done by then must be undone too.
                 cursor.next += 1;
@@ -96,6 +105,7 @@ impl Run<'_> {
                 Err(error) if step.on_failure == OnFailure::Warn => {
                     self.entry.warn(self.op, format!("{}: {error}", step.name));
                 }
+                Err(error) if step.row.is_some() => self.no_data(step, &error, cursor),
                 Err(error) => return self.turn_back(cursor, Some(error)).await,
             }
             if cursor.next < self.plan.before.len() {
@@ -118,7 +128,7 @@ impl Run<'_> {
     /// then meet it half way: the memory of a guest, say, between two machines.
     async fn reversible(&self, step: &Step, cursor: &Cursor) -> Option<Result<Vec<String>>> {
         let number = cursor.next;
-        if step.no_return || self.is_past_return(cursor) {
+        if step.no_return || step.row.is_some() || self.is_past_return(cursor) {
             self.entry.set_past_return(true);
             let done = self.step(step, number, &step.task, false).await;
             if let (Err(error), true) = (&done, step.no_return) {
@@ -131,6 +141,15 @@ impl Run<'_> {
             biased;
             () = self.entry.kill.cancelled() => None,
             done = self.step(step, number, &step.task, false) => Some(done),
+        }
+    }
+
+    /// A step was not done: its row of the result says so, and the job's log why.
+    fn no_data(&self, step: &Step, error: &Error, cursor: &mut Cursor) {
+        self.entry.warn(self.op, format!("{}: {error}", step.name));
+        let row = step.row.and_then(|row| cursor.result.get_mut(row));
+        if let Some(value) = row.and_then(|row| row.get_mut(1)) {
+            *value = json!([ResultStatus::NoData as u8, null]);
         }
     }
 
@@ -169,6 +188,8 @@ impl Run<'_> {
         }
         let next = Cursor { phase: Phase::After, next: 0, ..cursor.clone() };
         let mut commit = Commit { changes: pivot.changes.clone(), ..Commit::default() };
+        let done = pivot.rows.iter().filter(|(row, _)| is_normal(&cursor.result[*row]));
+        commit.changes.extend(done.map(|(_, change)| change.clone()));
         commit.puts.extend(children.iter().map(|child| child.document()));
         for (place, left) in pivot.leaves.iter().enumerate() {
             let number = self.plan.before.len() + self.plan.after.len() + place;
@@ -426,6 +447,11 @@ impl Run<'_> {
         let named = devices.iter().enumerate();
         named.map(|(i, device)| json!([node, format!("disk/{i}"), device])).collect()
     }
+}
+
+/// Whether a row of the result has a value.
+fn is_normal(row: &Value) -> bool {
+    row[1][0] == ResultStatus::Normal as u8
 }
 
 /// Opcodes of a child job. What its parent was submitted with, and why, is true for it too.

@@ -6,6 +6,13 @@
 //!   after  ─ forward steps: tried again and again, never undone
 //! ```
 //!
+//! A plan does the same to several things, and what comes of one says nothing of the others? Then its
+//! result is a list with a row for each (`[[0, name], [status, value]]`, as queries have them), and a
+//! step before the pivot names the row it is about ([`Step::row`]). If it fails, its row says *no
+//! data* and the plan goes on; changes of the pivot that hang on a row are made if its step was done
+//! ([`Pivot::rows`]). Once such a step began the plan is not turned back: what is left of it when the
+//! job is cancelled is not done, and what was done counts.
+//!
 //! A plan is stored in the journal before its first step runs, so it must say everything: names,
 //! UUIDs, addresses, ports. Nothing is left to choose while it is carried out.
 
@@ -44,6 +51,9 @@ pub struct Pivot {
     pub say: Vec<String>,
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// Changes that are made only if the step of that row was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<(usize, Change)>,
     /// Jobs to submit in the same moment: opcodes each.
     #[serde(default)]
     pub jobs: Vec<Vec<Value>>,
@@ -86,6 +96,10 @@ pub struct Step {
     /// Nothing takes it back: what stays, said instead of undoing it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<String>,
+    /// Before the pivot: what comes of it is told by this row of the result, and its failure by
+    /// nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<usize>,
 }
 
 /// What the failure of a step means.
@@ -150,6 +164,7 @@ impl Step {
             returns_devices: false,
             no_return: false,
             stays: None,
+            row: None,
         }
     }
 
@@ -164,6 +179,13 @@ impl Step {
     #[must_use]
     pub fn undone_by(mut self, undo: Task) -> Step {
         self.undo = Some(undo);
+        self
+    }
+
+    /// What comes of it is told by this row of the result.
+    #[must_use]
+    pub fn for_row(mut self, row: usize) -> Step {
+        self.row = Some(row);
         self
     }
 

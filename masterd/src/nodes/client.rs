@@ -4,7 +4,7 @@ use crate::tls::{Own, Tls};
 use hyper_util::rt::TokioIo;
 use roost_proto::error::{Error, ErrorType};
 use roost_proto::ids::NodeId;
-use roost_proto::node::{Answer, Outcome, Progress, Question};
+use roost_proto::node::{Answer, OOB_AT_ONCE, Outcome, Progress, Question};
 use roost_proto::paths::certificate_name;
 use roost_proto::protocol;
 use roost_proto::rpc::node as pb;
@@ -156,6 +156,10 @@ fn deadline(question: &Question) -> Duration {
         Question::Command { .. } => 3600,
         // A little more than the script has, so that the node says what became of it.
         Question::Iallocator { .. } => 930,
+        Question::Oob { calls } => {
+            let slowest = calls.iter().map(|call| call.timeout).max().unwrap_or_default();
+            30 + slowest * calls.len().div_ceil(OOB_AT_ONCE) as u64
+        }
         Question::PutFile { .. } | Question::Verify { .. } | Question::OsValidate { .. } => 120,
         _ => 60,
     })

@@ -132,6 +132,7 @@ operations! {
     NodeQueryvols,
     NodeRemove,
     NodeSetParams,
+    OobCommand,
     OsDiagnose,
     PlacementRuleAdd,
     PlacementRuleModify,

@@ -317,6 +317,7 @@ pub fn verified(site: &mut Site, op: impl Into<OpInput>, change: impl Fn(&str, &
                 let here = site.config.node(&node).expect("a node").uuid == site.config.master();
                 Answer::IpAddress(IpReport { here, answers: probe.then_some(!here) })
             }
+            Question::OobPrograms { .. } => Answer::OobPrograms(Default::default()),
             other => panic!("an unexpected question: {other:?}"),
         };
         site.answer(&node, question, Ok(answer));

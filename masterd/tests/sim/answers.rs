@@ -1,12 +1,14 @@
 //! What machines answer: the truth, from the model.
 
 use super::world::World;
+use roost_proto::choices::OobAction;
 use roost_proto::error::Result;
 use roost_proto::ids::NodeId;
 use roost_proto::node::{
-    Answer, ConsoleInfo, ExtReport, IpReport, OsReport, Question, ResolvedName, StorageUnit,
-    VerifyReport,
+    Answer, ConsoleInfo, ExtReport, IpReport, OobCall, OobReply, OsReport, Question, ResolvedName,
+    StorageUnit, VerifyReport,
 };
+use std::collections::BTreeMap;
 
 /// The OS that every machine has.
 pub const OS: &str = "debian";
@@ -124,6 +126,17 @@ impl World {
             Question::Export(question) => self.answer_export(node, question)?,
             Question::IallocatorList => Answer::Names(vec![ALLOCATOR.into()]),
             Question::Iallocator { request, .. } => Answer::Iallocator(allocate(request)),
+            Question::Oob { calls } => {
+                let said = |call: &OobCall| match call.command {
+                    OobAction::Health => OobReply::Said("[[\"fan\", \"OK\"]]".into()),
+                    _ => OobReply::Said(format!(
+                        "{{\"powered\": {}}}",
+                        !self.off.contains(&call.node)
+                    )),
+                };
+                Answer::Oob(calls.iter().map(said).collect())
+            }
+            Question::OobPrograms { .. } => Answer::OobPrograms(BTreeMap::new()),
             Question::Command { .. } => Answer::Command { code: 0, output: vec![] },
         })
     }

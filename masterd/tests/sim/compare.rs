@@ -98,6 +98,9 @@ pub fn world(world: &World, config: &Config) -> Vec<String> {
     for (path, data) in &world.shared {
         line(format!("shared {path} {}", shown(data)));
     }
+    for node in &world.off {
+        line(format!("{node} switched off"));
+    }
     for (id, machine) in &world.machines {
         let name = &machine.name;
         line(format!("{name} dead {} left {}", machine.dead, machine.left));

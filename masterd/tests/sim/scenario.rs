@@ -39,6 +39,8 @@ pub struct Scenario {
     pub grows: bool,
     /// Debris of a machine that is gone for good stays.
     pub leaves: bool,
+    /// What fails is told by a row of the result, and the rest goes on.
+    pub rows: bool,
     /// Configuration and machines disagree on purpose before.
     pub disturbed: bool,
 }
@@ -46,7 +48,16 @@ pub struct Scenario {
 impl Scenario {
     /// One without anything special.
     pub fn new(name: &'static str, setup: Vec<Step>, op: Value) -> Scenario {
-        Scenario { name, setup, op, lossy: false, grows: false, leaves: false, disturbed: false }
+        Scenario {
+            name,
+            setup,
+            op,
+            lossy: false,
+            grows: false,
+            leaves: false,
+            rows: false,
+            disturbed: false,
+        }
     }
 }
 
@@ -237,6 +248,24 @@ impl Test {
         self.expect_tidy(point, end);
     }
 
+    /// As after a run in which some things were not done: what was recorded anew is so.
+    fn expect_rows(&mut self, point: &str, end: &End) {
+        if self.status(end) != Some(JobStatus::Success) {
+            self.problem(point, format!("the job is {:?}", self.status(end)));
+        }
+        for (id, node) in &end.config.nodes {
+            let before = self.before.config.nodes.get(id);
+            let off = end.world.off.contains(node.name.as_str());
+            if before.is_some_and(|old| old.powered != node.powered) && off == node.powered {
+                self.problem(point, format!("{} is recorded as it is not", node.name));
+            }
+        }
+        for problem in compare::disagreements(&end.config, &end.world) {
+            self.problem(point, problem);
+        }
+        self.expect_tidy(point, end);
+    }
+
     fn expect_tidy(&mut self, point: &str, end: &End) {
         if end.journal > 0 {
             self.problem(point, "the journal is not empty");
@@ -287,7 +316,9 @@ impl Test {
                 let end = End::of(&site);
                 // Jobs that run at the same time may have come in another order this time.
                 let call = self.calls[number].clone();
-                if status == JobStatus::Error
+                if self.scenario.rows {
+                    self.expect_rows(&point, &end);
+                } else if status == JobStatus::Error
                     && self.seen.is_before_pivot(&call)
                     && call.id.job == self.seen.job
                 {
@@ -324,6 +355,10 @@ impl Test {
             let (site, _) = self.disturb(Faults { fail, for_good: true, ..Faults::default() });
             let end = End::of(&site);
             if call.id.job != self.seen.job {
+                continue;
+            }
+            if self.scenario.rows {
+                self.expect_rows(&point, &end);
                 continue;
             }
             if self.seen.is_before_pivot(&call) && self.status(&end) == Some(JobStatus::Error) {
@@ -373,6 +408,10 @@ impl Test {
             let faults = Faults { fail, for_good: true, fail_undos: true, ..Faults::default() };
             let (site, ended) = self.disturb(faults);
             let end = End::of(&site);
+            if self.scenario.rows {
+                self.expect_rows(&point, &end);
+                continue;
+            }
             if ended.expect("nothing crashes").0 != JobStatus::Error {
                 self.expect_after(&point, &end);
                 continue;
@@ -525,6 +564,7 @@ impl Test {
             let op = self.scenario.op.clone();
             let hold = Faults { hold: Some(number), ..Faults::default() };
             let in_time = self.can_be_taken_back(&call);
+            let rows = self.scenario.rows;
             let status = site.run(hold, async |master| {
                 let job = master.submit(&[op]).await;
                 master.hands.gate.reached(1).await;
@@ -537,6 +577,7 @@ impl Test {
             let end = End::of(&site);
             match (status.expect("nothing crashes"), self.seen.is_before_pivot(&call)) {
                 (JobStatus::Canceled, true) => self.expect_before(&point, &end),
+                (JobStatus::Success, true) if rows => self.expect_rows(&point, &end),
                 // A moved guest is not moved back.
                 (JobStatus::Success, true) if has_no_return(&call.action) => {
                     self.expect_after(&point, &end);
@@ -575,6 +616,7 @@ impl Test {
             let end = End::of(&site);
             match (status.expect("nothing crashes"), self.can_be_taken_back(&call)) {
                 (JobStatus::Canceled, true) => self.expect_before(&point, &end),
+                (JobStatus::Success, false) if self.scenario.rows => self.expect_rows(&point, &end),
                 // The change stands; what should have followed is told.
                 (JobStatus::Error, false) => {
                     let (after, now) = (self.after.config(), end.config());
@@ -594,7 +636,7 @@ impl Test {
 
 /// The guest is elsewhere, or its disks are, whether or not anybody still wants that.
 fn has_no_return(action: &Action) -> bool {
-    matches!(action, Action::MigrateRun { .. } | Action::DisksMirror { .. })
+    matches!(action, Action::MigrateRun { .. } | Action::DisksMirror { .. } | Action::Oob(_))
 }
 
 /// Everything that is generated.

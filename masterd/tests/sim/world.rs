@@ -6,7 +6,7 @@
 
 use super::mirror::Mirror;
 use roost_masterd::nodes::{Joined, NodeView};
-use roost_proto::choices::Hypervisor;
+use roost_proto::choices::{Hypervisor, OobAction};
 use roost_proto::error::{Error, Result};
 use roost_proto::ids::{DiskId, InstanceId, NicId, NodeId};
 use roost_proto::node::{
@@ -105,6 +105,8 @@ pub struct World {
     pub joined: Vec<Joined>,
     /// Machines that did not answer a question: what they were to be told, the reconciler tells.
     pub silent: std::collections::BTreeSet<NodeId>,
+    /// Machines whose out-of-band helper switched them off, by name.
+    pub off: std::collections::BTreeSet<String>,
     /// The newest generation of any mirror's data.
     pub generation: u64,
     /// What must never happen, and did.
@@ -346,6 +348,13 @@ impl World {
                 machine.assembled.clear();
                 machine.mirrors.clear();
                 machine.addresses.clear();
+                Ok(Outcome::default())
+            }
+            Action::Oob(call) => {
+                match call.command {
+                    OobAction::PowerOff => self.off.insert(call.node.clone()),
+                    _ => self.off.remove(&call.node),
+                };
                 Ok(Outcome::default())
             }
             Action::Leave => {

@@ -5,6 +5,7 @@ use super::export::ExportAction;
 use super::guest::{GuestNic, GuestSpec};
 use super::master_ip::MasterIp;
 use super::observation::GuestReport;
+use super::oob::OobCall;
 use crate::choices::Hypervisor;
 use crate::ids::{InstanceId, NodeId};
 use crate::names::InstanceName;
@@ -163,6 +164,8 @@ pub enum Action {
     Delay { duration: f64 },
     /// Restarts the machine, hard.
     Powercycle { hypervisor: Hypervisor },
+    /// On the master's node: switches another machine by its out-of-band helper.
+    Oob(OobCall),
     /// Forgets the cluster: certificates, ssconf, remembered results. The last thing a node hears.
     Leave,
 }

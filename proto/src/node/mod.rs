@@ -16,6 +16,7 @@ mod export;
 mod guest;
 mod master_ip;
 mod observation;
+mod oob;
 mod question;
 mod vote;
 
@@ -28,6 +29,7 @@ pub use export::{ExportAction, ExportAnswer, ExportInfo, ExportQuestion, ExportS
 pub use guest::{GuestDisk, GuestNic, GuestSpec, NetworkInfo};
 pub use master_ip::{IpReport, MasterIp, ResolvedName};
 pub use observation::{GuestReport, GuestState, NodeReport, Observation};
+pub use oob::{AT_ONCE as OOB_AT_ONCE, OobCall, OobReply};
 pub use question::{
     Acceleration, Answer, BlockState, BlockStatus, ConsoleInfo, DaemonStatus, ExtReport,
     HookResult, MirrorReport, OsReport, Question, StorageUnit, SyncStatus, VerifyReport,

@@ -5,6 +5,7 @@ use super::export::{ExportAnswer, ExportQuestion};
 use super::guest::GuestSpec;
 use super::master_ip::{IpReport, ResolvedName};
 use super::observation::{GuestReport, NodeReport};
+use super::oob::{OobCall, OobReply};
 use crate::choices::Hypervisor;
 use crate::objects::{Disk, ParamMap};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,10 @@ pub enum Question {
     /// Runs an allocator script on a request, as text, with these arguments behind it. Answer:
     /// `iallocator`.
     Iallocator { name: String, request: String, args: Vec<String> },
+    /// Runs out-of-band helpers that only look. Answer: `oob`, in order.
+    Oob { calls: Vec<OobCall> },
+    /// Whether these out-of-band helpers can be run. Answer: `oob-programs`.
+    OobPrograms { programs: Vec<String> },
     /// Writes a file as root. Answer: `done`.
     PutFile { path: String, mode: u32, content: Vec<u8> },
 }
@@ -90,6 +95,10 @@ pub enum Answer {
     },
     /// What an allocator script printed.
     Iallocator(String),
+    /// What out-of-band helpers said.
+    Oob(Vec<OobReply>),
+    /// Why out-of-band helpers cannot be run, by their paths; those that can are not in it.
+    OobPrograms(BTreeMap<String, String>),
 }
 
 /// What a hypervisor runs guests with on a node.

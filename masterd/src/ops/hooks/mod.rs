@@ -61,7 +61,7 @@ pub fn around(mut plan: Plan, input: &PlanInput<'_>) -> Result<Plan> {
         let post = having(input, &after, &set.post_nodes, set.path, HookPhase::Post, &mut silent);
         steps.extend(step(set.path, HookPhase::Post, post, set.post_env));
     }
-    if !plan.pivot.changes.is_empty() {
+    if !plan.pivot.changes.is_empty() || !plan.pivot.rows.is_empty() {
         let master = [after.master()];
         let on = having(input, &after, &master, CONFIG_UPDATE, HookPhase::Post, &mut silent);
         let env = env::config_update(op_id, &after, draft.as_ref());

@@ -5,6 +5,8 @@ mod evacuate;
 mod migrate;
 mod modify_storage;
 mod moves;
+pub mod oob;
+mod oob_said;
 pub mod pool;
 mod powercycle;
 mod remove;

@@ -67,6 +67,8 @@ codes! {
     ENODEN1: "node";
     /// A bridge is missing.
     ENODENET: "node";
+    /// The out-of-band helper of nodes cannot be run on the master's node.
+    ENODEOOBPATH: "node";
     /// A file that looks like a disk and is nobody's. Not in Ganeti.
     ENODEORPHANFILE: "node";
     /// A guest runs that is not in the configuration.
@@ -98,7 +100,6 @@ const NEVER: &[&str] = &[
     "EINSTANCEUNSUITABLENODE",
     "ENODEFILESTORAGEPATHS",
     "ENODEHOOKS",
-    "ENODEOOBPATH",
     "ENODESSH",
     "ENODEUSERSCRIPTS",
 ];

@@ -2,7 +2,7 @@
 
 use super::findings::{self, Findings};
 use super::under_way::UnderWay;
-use super::{disks, instances, nodes, redundancy};
+use super::{disks, helpers, instances, nodes, redundancy};
 use crate::config::Config;
 use crate::jobs::locks::{LockSet, Mode};
 use crate::jobs::plan::Plan;
@@ -35,6 +35,8 @@ pub struct Scene<'a> {
     pub master_ip: BTreeMap<NodeId, IpReport>,
     /// Disks with their state, on each node that has a side of them.
     pub disks: BTreeMap<(DiskId, NodeId), (&'a Disk, &'a BlockStatus)>,
+    /// Why out-of-band helpers of the members cannot be run, by their paths.
+    pub helpers: BTreeMap<&'a str, &'a str>,
     pub under_way: UnderWay,
     /// Seconds since 1970.
     pub now: f64,
@@ -84,6 +86,7 @@ impl Operate for ClusterVerifyGroup {
             }
         }
         questions.extend(health::ask_all(config, instances_of(config, group))?);
+        questions.extend(helpers::ask(config, config.members(group.uuid)));
         Ok(questions)
     }
 
@@ -131,6 +134,7 @@ fn look(
     nodes::files(scene, findings);
     findings.heading("Verifying node status");
     nodes::status(scene, findings);
+    helpers::status(scene, findings);
     findings.heading("Verifying instance status");
     instances::status(cx, scene, findings);
     findings.heading("Verifying orphan volumes");
@@ -155,6 +159,7 @@ fn scene<'a>(cx: &Context<'_, 'a>, group: &'a NodeGroup, now: f64) -> Scene<'a> 
     let mut reports = BTreeMap::new();
     let mut disks = BTreeMap::new();
     let mut master_ip = BTreeMap::new();
+    let mut helpers = BTreeMap::new();
     for (node, question, answer) in cx.answers() {
         match (question, answer) {
             (Question::Verify { .. }, Ok(Answer::Verify(report))) => {
@@ -170,12 +175,15 @@ fn scene<'a>(cx: &Context<'_, 'a>, group: &'a NodeGroup, now: f64) -> Scene<'a> 
             (Question::IpAddress { .. }, Ok(Answer::IpAddress(report))) => {
                 master_ip.insert(*node, *report);
             }
+            (Question::OobPrograms { .. }, Ok(Answer::OobPrograms(problems))) => {
+                helpers.extend(problems.iter().map(|(path, why)| (path.as_str(), why.as_str())));
+            }
             // A node that does not answer is told of once.
             _ => {}
         }
     }
     let under_way = UnderWay::of(cx.active(), config);
-    Scene { config, group, members, instances, reports, master_ip, disks, under_way, now }
+    Scene { config, group, members, instances, reports, master_ip, disks, helpers, under_way, now }
 }
 
 /// What is good to know.

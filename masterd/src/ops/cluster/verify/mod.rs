@@ -14,6 +14,7 @@ mod config;
 mod disks;
 mod findings;
 mod group;
+mod helpers;
 mod instances;
 mod nodes;
 mod redundancy;

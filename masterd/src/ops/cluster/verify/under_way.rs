@@ -25,7 +25,7 @@ impl UnderWay {
     pub fn of(active: &[Arc<Plan>], config: &Config) -> UnderWay {
         let mut all = UnderWay::default();
         for plan in active {
-            all.changes |= !plan.pivot.changes.is_empty();
+            all.changes |= !plan.pivot.changes.is_empty() || !plan.pivot.rows.is_empty();
             for change in &plan.pivot.changes {
                 all.add_change(change, config);
             }
