@@ -9,6 +9,7 @@ mod htools;
 mod jobs;
 mod lists;
 mod parse;
+mod power;
 mod rules;
 mod storage;
 

@@ -4,6 +4,7 @@ mod add;
 mod affected;
 mod evacuate;
 mod failover;
+mod health;
 mod info;
 mod list;
 mod list_drbd;
@@ -11,6 +12,8 @@ mod list_storage;
 mod migrate;
 mod modify;
 mod modify_storage;
+mod out_of_band;
+mod power;
 mod powercycle;
 mod remove;
 mod repair_storage;
@@ -26,6 +29,7 @@ pub const VERBS: &[Entry] = &[
     entry::<tags::AddTags>(),
     entry::<evacuate::Evacuate>(),
     entry::<failover::Failover>(),
+    entry::<health::Health>(),
     entry::<info::Info>(),
     entry::<list::List>(),
     entry::<list_drbd::ListDrbd>(),
@@ -35,6 +39,7 @@ pub const VERBS: &[Entry] = &[
     entry::<migrate::Migrate>(),
     entry::<modify::Modify>(),
     entry::<modify_storage::ModifyStorage>(),
+    entry::<power::Power>(),
     entry::<powercycle::Powercycle>(),
     entry::<remove::Remove>(),
     entry::<tags::RemoveTags>(),
