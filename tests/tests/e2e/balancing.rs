@@ -6,26 +6,24 @@
 use crate::cluster::{Cluster, SOON};
 use roost_tests::lab::{Hypervisor, Options, wait_until};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::process::Child;
 
 /// Jobs that move instances.
 const MOVES: [&str; 2] = ["OP_INSTANCE_MIGRATE", "OP_INSTANCE_FAILOVER"];
-
-/// Guests at the beginning, all on one node of three.
-const GUESTS: usize = 9;
 
 /// While it is there, no job that moves instances begins.
 struct Hold(String);
 
 impl Cluster {
     /// A crowd on one node.
-    fn crowd(&self, node: &str) {
-        for n in 1..=GUESTS {
+    fn crowd(&self, node: &str, guests: usize) {
+        for n in 1..=guests {
             let add = "gnt-instance add -t sharedfile --disk 0:size=1G -o noop";
             self.submit(&format!("{add} -n {node} web{n}"));
         }
         self.jobs_end();
-        for n in 1..=GUESTS {
+        for n in 1..=guests {
             self.wait_for(&format!("web{n}"), "status", "running");
         }
     }
@@ -113,7 +111,7 @@ impl Hbal<'_> {
 #[test]
 fn hbal_is_interrupted_in_the_middle_of_a_plan() {
     let c = Cluster::fake("t-hbal");
-    c.crowd("node1");
+    c.crowd("node1", 9);
 
     // Ctrl-C: this set is waited for, and no other begun.
     let hold = c.hold();
@@ -234,7 +232,8 @@ fn wait_told(c: &Cluster, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         last = serde_json::from_str(&out.stdout).unwrap_or_default();
         out.ok() && is(&last)
     };
-    if let Err(e) = wait_until(SOON, || format!("balancer: {what}"), tells) {
+    // A plan of many moves takes a report of all nodes for each.
+    if let Err(e) = wait_until(SOON * 2, || format!("balancer: {what}"), tells) {
         panic!("{e}: {last:#}\n{}", c.run("gnt-job list").stdout);
     }
     last
@@ -264,7 +263,7 @@ struct Change<'a> {
 
 /// Only reports, then moves: through two changes of the master it has one budget, and makes each move once.
 fn balances_through_changes(c: &mut Cluster, change: &Change<'_>) {
-    c.crowd("node3");
+    c.crowd("node3", 9);
     let settings = "--hold=0 --interval=1 --threshold=0.5 --margin=0.1 --moves-per-hour=3";
     c.ok(&format!("gnt-cluster balancer --mode=report {settings}"));
     let would = |told: &Value| does(told, "would begin a plan of");
@@ -305,6 +304,44 @@ fn balances_through_changes(c: &mut Cluster, change: &Change<'_>) {
     assert_eq!(c.moves().len(), 6);
     c.jobs_end();
     c.all_report();
+    c.verify();
+}
+
+/// A move is charged, its job is stored, its number is noted, it runs: masterd dies behind each of these commits.
+#[test]
+#[ignore = "long: make test-full"]
+fn each_move_is_made_once_wherever_masterd_dies() {
+    let c = Cluster::fake("t-charge");
+    c.crowd("node3", 18);
+    // With a drained queue it begins nothing; settings are changed by a job, so it is on before.
+    let hold = c.hold();
+    let settings = "--hold=0 --interval=1 --threshold=0.5 --margin=0.1 --moves-per-hour=20";
+    c.ok(&format!("gnt-cluster balancer --mode=on {settings}"));
+    wait_told(&c, "a move", |told| does(told, "waits for 1 of its moves"));
+    c.ok("gnt-cluster queue drain");
+    c.release(hold);
+    for commit in 2..=5 {
+        wait_told(&c, "no move", |told| does(told, "waits for the job queue, which is drained"));
+        c.set_failpoint("node1", &format!("commit-counts {commit}"));
+        // It may die before it has answered.
+        c.run("gnt-cluster queue undrain");
+        c.wait_dead("node1", &format!("commit {commit}"));
+        c.lab.start_daemon("node1", "masterd").unwrap();
+        c.master_answers();
+        c.ok("gnt-cluster queue drain");
+    }
+    c.ok("gnt-cluster queue undrain");
+    let told = wait_told(&c, "balance", |told| does(told, "is balanced well enough"));
+    assert_eq!(c.seats(), [6, 6, 6], "{told:#}");
+    let charges = told["moves"].as_array().unwrap();
+    let done = charges.iter().filter(|m| m["end"] == "done");
+    let moved: BTreeSet<&str> = done.map(|m| m["instance"].as_str().unwrap()).collect();
+    let jobs = c.moves();
+    assert!(jobs.iter().all(|(_, status)| status == "success"), "{jobs:?}");
+    assert_eq!((moved.len(), jobs.len()), (12, 12), "{told:#}\n{jobs:?}");
+    // What was charged and not submitted is charged all the same.
+    assert!(charges.iter().all(|m| m["end"] == "done" || m["end"] == "not submitted"), "{told:#}");
+    assert_eq!(told["moves_left"].as_u64().unwrap() + charges.len() as u64, 20, "{told:#}");
     c.verify();
 }
 

@@ -25,13 +25,15 @@ const PLACES: [(&str, Who); 7] = [
 ];
 
 impl Cluster {
-    fn set_failpoint(&self, node: &str, place: &str) {
+    /// The masterd of a node is to die at a place.
+    pub fn set_failpoint(&self, node: &str, place: &str) {
         let file = self.lab.host_path(node, "/var/lib/ganeti/failpoint").unwrap();
         std::fs::write(file, place).unwrap();
     }
 
+    /// Waits until it has.
     #[track_caller]
-    fn wait_dead(&self, node: &str, place: &str) {
+    pub fn wait_dead(&self, node: &str, place: &str) {
         let gone = || {
             let status = self.lab.status().into_iter().find(|n| n.name == node).unwrap();
             !status.daemons.iter().any(|(name, is)| name == "masterd" && *is == Activity::Running)
