@@ -1,6 +1,6 @@
 //! `hail`: the allocator as a program, which reads a request and prints the answer.
 
-use super::load::inconsistencies;
+use super::load::{self, inconsistencies};
 use super::options::{
     CapacityChecks, IgnoreDynamic, KvmMemory, Mond, MondXen, PrintNodes, Save, Simulation,
     SoftErrors, TextData, Verbosity,
@@ -67,6 +67,9 @@ impl Tool for Hail {
             }
         };
         let request = read(&text).map_err(|why| Failure::say(format!("Error: {why}")))?;
+        if self.text.text.is_some() && !self.simulation.simulate.is_empty() {
+            return Err(Failure::say(load::TWO_SOURCES));
+        }
         let kvm = self.kvm.static_kvm_node_memory;
         let wanted = request.wanted;
         let mut cluster = match self.other_source() {
@@ -75,6 +78,10 @@ impl Tool for Hail {
             })?,
             None => request.known.with_kvm_memory(kvm),
         };
+        if let Some(path) = &self.text.rules {
+            let failed = |why| Failure::say(format!("Error: {why}"));
+            cluster.rules = sources::rules_file(&cluster, path).map_err(failed)?;
+        }
         let used = UtilisationOptions {
             ignore: self.ignore.ignore_dynu,
             mond: self.mond.mond.unwrap_or(false),
@@ -149,13 +156,12 @@ fn concerns_dedicated(cluster: &Cluster, wanted: &Wanted) -> bool {
 }
 
 impl Hail {
-    /// Where the cluster comes from, if not from the request.
+    /// Where the cluster comes from, if not from the request. Rules are read for either.
     fn other_source(&self) -> Option<SourceOptions> {
         let (text, simulate) = (self.text.text.clone(), self.simulation.simulate.clone());
         let static_kvm_node_memory = self.kvm.static_kvm_node_memory;
         (text.is_some() || !simulate.is_empty()).then(|| SourceOptions {
             text,
-            rules: self.text.rules.clone(),
             simulate,
             static_kvm_node_memory,
             ..SourceOptions::default()

@@ -97,14 +97,16 @@ impl Tool for Hcheck {
         let before = Health::of(&placement, capacity);
         let (bad, programs) =
             (before.needs_balancing(), self.machine.machine_readable == Some(true));
-        if !programs {
+        // [Q] People who want to hear less hear nothing: the exit code is the answer.
+        let quiet = self.verbosity.level() < 1 && !programs;
+        if !programs && !quiet {
             cx.say(match (self.no_simulation, bad) {
                 (true, _) => "Running in no-simulation mode.",
                 (_, true) => "Cluster needs rebalancing.",
                 (_, false) => "No need to rebalance cluster, no problems found.",
             })?;
         }
-        let print = Print { cx, placement: &placement, programs, capacity, bad };
+        let print = Print { cx, placement: &placement, programs, quiet, capacity, bad };
         print.groups()?;
         print.health(BEFORE, &before)?;
         let simulates = bad && !self.no_simulation;
@@ -134,6 +136,8 @@ struct Print<'a> {
     cx: &'a Cx,
     placement: &'a Placement,
     programs: bool,
+    /// Nothing is printed, neither for people nor for programs.
+    quiet: bool,
     /// Whether it was asked what could fail.
     capacity: bool,
     /// [Q] The verdict before balancing is repeated after it.
@@ -152,6 +156,9 @@ impl Print<'_> {
     }
 
     fn health(&self, phase: Phase, health: &Health) -> Outcome {
+        if self.quiet {
+            return Ok(());
+        }
         for (group, figures) in &health.groups {
             self.group(phase, *group, figures)?;
         }

@@ -34,6 +34,42 @@ fn forms(option: &Arg) -> (String, String) {
     (short, long)
 }
 
+/// How wide a terminal is taken to be.
+const WIDTH: usize = 80;
+/// Forms of options that are longer than this stand in a line of their own.
+const LONGEST_FORM: usize = 26;
+
+/// Words in lines of at most [`WIDTH`], all but the first with `indent` blanks in front; the first has `begun`
+/// characters already.
+fn wrapped(words: &str, begun: usize, indent: usize) -> String {
+    let (mut text, mut at) = (String::new(), begun);
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if at > indent && at + 1 + length > WIDTH {
+            text.push('\n');
+            text.push_str(&" ".repeat(indent));
+            at = indent;
+        } else if at > indent {
+            text.push(' ');
+            at += 1;
+        }
+        text.push_str(word);
+        at += length;
+    }
+    text
+}
+
+/// What an option is for, and what it is when it is not given.
+fn purpose(option: &Arg) -> String {
+    let about = option.get_help().map(ToString::to_string).unwrap_or_default();
+    match option.get_default_values() {
+        [default, ..] if has_value(option) => {
+            format!("{about} [default: {}]", default.to_string_lossy())
+        }
+        _ => about,
+    }
+}
+
 /// `--help`.
 pub fn usage(command: &Command) -> String {
     let name = command.get_name();
@@ -43,6 +79,9 @@ pub fn usage(command: &Command) -> String {
         .map(|argument| format!(" [{}...]", value_name(argument)))
         .collect();
     let _ = writeln!(text, "Usage: {name} [OPTION...]{arguments}");
+    if let Some(about) = command.get_about() {
+        let _ = writeln!(text, "\n{}\n", wrapped(&format!("{name}: {about}."), 0, 0));
+    }
     let options: Vec<(&Arg, String, String)> = command
         .get_opts()
         .map(|option| {
@@ -52,41 +91,50 @@ pub fn usage(command: &Command) -> String {
         .collect();
     let widest =
         |of: fn(&(&Arg, String, String)) -> usize| options.iter().map(of).max().unwrap_or(0);
-    let (left, right) = (widest(|row| row.1.len()), widest(|row| row.2.len()));
+    let left = widest(|row| row.1.len());
+    let right = widest(|row| row.2.len()).min(LONGEST_FORM);
+    let indent = left + right + 6;
     for (option, short, long) in &options {
-        let about = option.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "  {short:left$}  {long:right$}  {about}");
+        let mut line = format!("  {short:left$}  {long:right$}  ");
+        if line.len() > indent {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line = " ".repeat(indent);
+        }
+        let _ = writeln!(text, "{line}{}", wrapped(&purpose(option), indent, indent));
     }
     text
 }
 
 /// What an option's value is, in the words of Ganeti's shell completion.
-fn completed(option: &Arg) -> String {
-    let choices = option.get_possible_values();
-    if !choices.is_empty() {
-        let names: Vec<&str> = choices.iter().map(clap::builder::PossibleValue::get_name).collect();
-        return format!("choices={}", names.join(","));
-    }
+fn completed(option: &Arg) -> &'static str {
     if !has_value(option) {
-        return "none".into();
+        return "none";
     }
-    let word = match value_name(option).as_str() {
+    match value_name(option).as_str() {
         "FILE" | "SOCKET" => "file",
         "PATH" => "dir",
         "ADDRESS" => "host",
-        "N" | "SECONDS" | "SPINDLES" | "GIB" => "integer",
+        "N" | "SECONDS" | "SPINDLES" => "integer",
         "EPSILON" | "RATIO" | "DELTA" | "SCORE" | "FACTOR" => "float",
         "ID" => "onegroup",
         "NODE" => "onenode",
         "INSTS" => "manyinstances",
-        "TAG,..." | "NODE,..." | "SPEC" | "STDSPEC" | "TSPEC" => "string",
+        "TAG,..." | "NODE,..." | "SPEC" | "MIX" | "SIZE" | "REASON" => "string",
         "CHOICE" => "choices=yes,no",
         "PRIO" => "choices=low,normal,high",
         "ALGORITHM" => "choices=greedy,search",
         "TEMPLATE" => "choices=blockdev,diskless,drbd,ext,file,gluster,plain,rbd,sharedfile",
         _ => "none",
-    };
-    word.into()
+    }
+}
+
+/// The same of arguments, with how many there are at least and at most.
+fn completed_argument(argument: &Arg) -> &'static str {
+    match value_name(argument).as_str() {
+        "FILE" => "file 1 1",
+        "CLUSTER" => "host 0 none",
+        _ => "none 0 none",
+    }
 }
 
 /// `--help-completion`.
@@ -98,6 +146,9 @@ pub fn completion(command: &Command) -> String {
         let names: Vec<String> = short.into_iter().chain(long).collect();
         let _ = writeln!(text, "{} {}", names.join(","), completed(option));
     }
+    for argument in command.get_positionals() {
+        let _ = writeln!(text, "{}", completed_argument(argument));
+    }
     text
 }
 
@@ -108,19 +159,49 @@ pub fn unrecognised(name: &str, tools: &[Entry]) -> String {
          This program must be installed under one of the following names:\n"
     );
     for tool in tools {
-        let mut line = format!(" {:<8} -", tool.name);
-        for word in tool.about.split_whitespace() {
-            if line.len() + 1 + word.len() > 79 {
-                let _ = writeln!(text, "{line}");
-                line = " ".repeat(11);
-            }
-            let _ = write!(line, " {word}");
-        }
-        let _ = writeln!(text, "{line}");
+        let line = format!(" {:<8} - ", tool.name);
+        let about = wrapped(tool.about, line.len(), line.len());
+        let _ = writeln!(text, "{line}{about}");
     }
     text.push_str(
         "\nError: Please either rename/symlink the program or set\n\
          the environment variable HTOOLS to the desired role.\n",
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::htools::TOOLS;
+
+    #[test]
+    fn help_fits_a_terminal_and_names_defaults() {
+        for tool in TOOLS {
+            let text = usage(&tool.command());
+            for line in text.lines() {
+                assert!(line.chars().count() <= WIDTH, "{}: {line}", tool.name);
+                assert_eq!(line, line.trim_end(), "{}", tool.name);
+            }
+        }
+        let text = |name: &str| {
+            let tool = TOOLS.iter().find(|tool| tool.name == name).expect("a tool");
+            (usage(&tool.command()), completion(&tool.command()))
+        };
+        let (help, words) = text("hbal");
+        let flat = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            flat.contains("Usage: hbal [OPTION...] hbal: cluster balancer that looks"),
+            "{help}"
+        );
+        assert!(flat.contains("[default: 1e-9] -g DELTA"), "{help}");
+        assert!(!flat.contains("[default: false]"), "{help}");
+        assert!(words.contains("-E,--evac-mode none\n-"), "{words}");
+        assert!(words.contains("--priority choices=low,normal,high\n"), "{words}");
+        assert!(!words.contains("true,false"), "{words}");
+        let (help, words) = text("hail");
+        let alone = "--restrict-allocation-to=NODE,...\n          ";
+        assert!(help.contains(alone), "{help}");
+        assert!(words.ends_with("--help-completion none\nfile 1 1\n"), "{words}");
+    }
 }

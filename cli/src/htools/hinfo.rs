@@ -63,6 +63,9 @@ impl Tool for Hinfo {
         if verbosity > 2 {
             show::policy(cx, &cluster)?;
         }
+        if verbosity > 1 && cluster.instances.is_empty() {
+            cx.say("Cluster is empty.")?;
+        }
         let counts = (cluster.nodes.len(), cluster.instances.len(), cluster.groups.len());
         say!(
             cx,

@@ -42,14 +42,22 @@ const MEMORY_TOLERANCE: i64 = 512;
 /// The same for disk.
 const DISK_TOLERANCE: i64 = 1024;
 
+/// What is said to somebody who asks for an empty cluster and for another one.
+pub const TWO_SOURCES: &str =
+    "Error: --simulate makes a cluster of its own; no other source of data can be given with it.";
+
 /// Loads a cluster and prepares it. Errors: exit code 1 with a word about why.
 pub async fn load(cx: &Cx, request: &Request) -> Outcome<Loaded> {
-    let SourceOptions { text, master, luxi, request: file, .. } = &request.source;
+    let SourceOptions { text, master, luxi, request: file, simulate, .. } = &request.source;
     let given = [text.is_some(), master.is_some(), luxi.is_some(), file.is_some()];
-    if given.into_iter().filter(|given| *given).count() > 1 {
+    let given = given.into_iter().filter(|given| *given).count();
+    if given > 1 {
         return Err(Failure::say(
             "Error: Only one of the rapi, luxi, and data files options should be given.",
         ));
+    }
+    if given == 1 && !simulate.is_empty() {
+        return Err(Failure::say(TWO_SOURCES));
     }
     let failed = |why: String| Failure::say(format!("Error: failed to load data, aborting: {why}"));
     let mut cluster = sources::load(cx, &request.source).await.map_err(failed)?;

@@ -1,7 +1,7 @@
 //! Options that several tools have, each or few of them a struct to be flattened into a tool's.
 
 use super::sources::{SourceOptions, UtilisationOptions};
-use super::values::{at_least, choice, list, number};
+use super::values::{at_least, choice, list, more_than, number};
 use clap::{ArgAction, Args};
 use roost_htools::balance::{self, Algorithm};
 use roost_htools::sources::units::mebibytes;
@@ -67,7 +67,7 @@ pub struct RequestData {
 /// `--simulate`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Simulation {
-    /// An empty cluster, as 'alloc_policy,num_nodes,disk,ram,cpu[,spindles]'; repeat for more groups
+    /// An empty cluster, as 'policy,nodes,disk,ram,cpu'; ',spindles' may follow; repeat for more groups
     #[arg(long, value_name = "SPEC", action = ArgAction::Append)]
     pub simulate: Vec<String>,
 }
@@ -75,7 +75,7 @@ pub struct Simulation {
 /// `--static-kvm-node-memory`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct KvmMemory {
-    /// What KVM nodes use themselves, MiB, instead of what they report; 0: what they report
+    /// What KVM nodes use themselves, in MiB, instead of what they report; 0: what they report
     #[arg(long, value_name = "N", default_value = "4096", value_parser = number::<i64>("static node memory"))]
     pub static_kvm_node_memory: i64,
 }
@@ -129,7 +129,7 @@ pub struct GroupOption {
 /// `-l`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct MaxLength {
-    /// At most N moves or allocations
+    /// At most N moves or allocations; -1: as many as it takes
     #[arg(short = 'l', long, value_name = "N", default_value = "-1", allow_hyphen_values = true,
           value_parser = number::<i64>("max solution length"))]
     pub max_length: i64,
@@ -145,9 +145,9 @@ impl MaxLength {
 /// `--max-cpu`, `--min-disk`.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct NodeLimits {
-    /// Virtual CPUs for each CPU, at most [default: the policy's]
+    /// Virtual CPUs for each CPU, at most; more than 0 [default: the policy's]
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true,
-          value_parser = at_least("max cpu ratio", 0.0, "Invalid value of the max-cpu ratio, expected >0"))]
+          value_parser = more_than("max cpu ratio", 0.0, "Invalid value of the max-cpu ratio, expected >0"))]
     pub max_cpu: Option<f64>,
     /// The share of a node's disk that stays free, between 0 and 1
     #[arg(long, value_name = "RATIO", allow_hyphen_values = true,
@@ -354,7 +354,7 @@ impl Utilisation {
 /// `-p`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PrintNodes {
-    /// Print the nodes on standard error; FIELDS instead of, or with a '+' besides, the usual ones
+    /// Print a table of the nodes; FIELDS instead of the usual columns, or with a '+' besides them
     #[arg(short, long, value_name = "FIELDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "", value_parser = node_columns)]
     pub print_nodes: Option<String>,

@@ -21,6 +21,18 @@ pub fn at_least(
     }
 }
 
+/// A parser of a number that is more than `least`.
+pub fn more_than(
+    what: &'static str,
+    least: f64,
+    otherwise: &'static str,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number: f64 = number(what)(text)?;
+        if number > least { Ok(number) } else { Err(otherwise.to_owned()) }
+    }
+}
+
 /// `yes` or `no`.
 pub fn choice(text: &str) -> Result<bool, String> {
     match text {
@@ -44,10 +56,14 @@ mod tests {
         let length = number::<i64>("max solution length");
         assert_eq!(length("-5"), Ok(-5));
         assert_eq!(length("3.4"), Err("max solution length: cannot parse string '3.4'".into()));
-        let ratio =
-            at_least("max cpu ratio", 0.0, "Invalid value of the max-cpu ratio, expected >0");
-        assert_eq!(ratio("-1"), Err("Invalid value of the max-cpu ratio, expected >0".into()));
-        assert_eq!(ratio("NaN"), Err("Invalid value of the max-cpu ratio, expected >0".into()));
+        let time = at_least("time", 0.0, "Invalid time, expected >= 0");
+        assert_eq!(time("0"), Ok(0.0));
+        assert_eq!(time("-1"), Err("Invalid time, expected >= 0".into()));
+        let ratio = more_than("max cpu ratio", 0.0, "a ratio is more than 0");
+        assert_eq!(ratio("0.5"), Ok(0.5));
+        for wrong in ["0", "-1", "NaN"] {
+            assert_eq!(ratio(wrong), Err("a ratio is more than 0".into()), "{wrong}");
+        }
         assert_eq!(choice("x"), Err("Invalid choice 'x', pass one of 'yes' or 'no'".into()));
         assert_eq!(list("a,,b"), ["a", "b"]);
     }

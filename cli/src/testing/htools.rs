@@ -227,6 +227,12 @@ async fn wrong_command_lines_are_refused() {
         ("hbal -t", 2, "option `-t' requires an argument FILE"),
         ("hbal -L x", 1, "Error: This program doesn't take any arguments.\n"),
         ("hbal -X", 1, "Error: hbal: Execution of commands possible only on LUXI\n"),
+        (
+            "hspace --simulate p,1,1t,1g,1 -t x",
+            1,
+            "Error: --simulate makes a cluster of its own; no other source of data can be given with it.\n",
+        ),
+        ("hspace --max-cpu=0", 1, "Invalid value of the max-cpu ratio, expected >0\n"),
         ("hbal -pfoo", 1, "unknown field 'foo' of nodes; there are: idx, name, fqdn, "),
         (
             "hcheck --algorithm=best",
@@ -254,6 +260,63 @@ async fn a_malformed_file_is_named_with_line_and_field() {
         path.display()
     );
     assert_eq!((ran.code, ran.err), (1, expected));
+}
+
+#[tokio::test]
+async fn an_empty_file_has_no_sections() {
+    let ran = run_alone("hinfo -t /dev/null").await;
+    let expected = "Error: failed to load data, aborting: /dev/null: Invalid format of the input file: 0 \
+                    sections instead of 4 or more\n";
+    assert_eq!((ran.code, ran.err.as_str()), (1, expected));
+}
+
+#[tokio::test]
+async fn columns_may_be_aligned_by_hand() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("aligned.data");
+    let good = std::fs::read_to_string(fixtures().join("eight.data")).expect("a cluster");
+    std::fs::write(&path, good.replace("|4096|", "|  4096|")).expect("written");
+    let aligned = run_alone(&format!("hinfo -t {}", path.display())).await;
+    let plain = run_alone(&format!("hinfo -t {}", fixtures().join("eight.data").display())).await;
+    assert_eq!((aligned.code, aligned.out), (0, plain.out));
+}
+
+#[tokio::test]
+async fn hcheck_answers_by_its_exit_code_alone_if_asked_to() {
+    let at = fixtures();
+    for (file, code) in [("bad.data", 1), ("eight.data", 0)] {
+        let ran = run_alone(&format!("hcheck -q -t {}/{file}", at.display())).await;
+        assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{file}: {}", ran.err);
+    }
+    let ran = run_alone(&format!("hcheck -q --machine -t {}/eight.data", at.display())).await;
+    assert!(ran.out.ends_with("HCHECK_OK=1\n"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn hinfo_says_on_demand_that_a_cluster_is_empty() {
+    let line = format!("hinfo -t {}/empty.data", fixtures().display());
+    let ran = run_alone(&format!("{line} -v")).await;
+    assert!(ran.out.contains("\nCluster is empty.\nLoaded 3 nodes, 0 instances,"), "{}", ran.out);
+    assert!(!run_alone(&line).await.out.contains("is empty"));
+}
+
+#[tokio::test]
+async fn rules_of_a_file_hold_for_what_a_request_asks() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("rules");
+    let rule = "only-there only-on --instances 'name == \"new\"' --nodes 'name == \"n0\" or name == \"n1\"'\n";
+    std::fs::write(&path, rule).expect("written");
+    let request = fixtures().join("request.json");
+    let line = |rules: &Path| format!("hail --rules {} {}", rules.display(), request.display());
+    let ran = run_alone(&line(&path)).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let answer: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let mut nodes: Vec<String> = serde_json::from_value(answer["result"].clone()).expect("nodes");
+    nodes.sort();
+    assert_eq!(nodes, ["n0", "n1"]);
+    let ran = run_alone(&line(Path::new("/nonexistent"))).await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.starts_with("Error: /nonexistent: "), "{}", ran.err);
 }
 
 #[tokio::test]

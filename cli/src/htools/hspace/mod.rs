@@ -65,7 +65,8 @@ pub struct Hspace {
     /// The size to begin with, as 'disk,ram,cpu[,spindles]' [default: the largest the cluster allows]
     #[arg(long, value_name = "SPEC", value_parser = spec::tiered)]
     tiered_alloc: Option<Size>,
-    /// Also how many rounds of a mix fit: 'count*disk,ram,cpu[,spindles][,template];...'
+    /// Also how many rounds of a mix fit: parts with ';' between, each as 'count*disk,ram,cpu'; ',spindles' and
+    /// ',template' may follow
     #[arg(long, value_name = "MIX", value_parser = spec::mix)]
     mixed_alloc: Option<spec::MixSpec>,
     #[command(flatten)]

@@ -70,10 +70,11 @@ pub async fn load(cx: &Cx, options: &SourceOptions) -> Result<Cluster, String> {
     Ok(cluster)
 }
 
-fn rules_file(cluster: &Cluster, path: &Path) -> Result<Vec<Rule>, String> {
-    let specs =
-        rules::read(&read_file(path)?).map_err(|why| format!("{}: {why}", path.display()))?;
-    rules::resolve(cluster, &specs).map_err(|why| why.message)
+/// The placement rules in a file, for this cluster. Errors: the file and what is wrong in it.
+pub fn rules_file(cluster: &Cluster, path: &Path) -> Result<Vec<Rule>, String> {
+    let named = |why: &str| format!("{}: {why}", path.display());
+    let specs = rules::read(&read_file(path)?).map_err(|why| named(&why.to_string()))?;
+    rules::resolve(cluster, &specs).map_err(|why| named(&why.message))
 }
 
 /// The same with what nodes report of themselves as they report it. Of several sources the first of these counts;
