@@ -27,8 +27,9 @@ impl<'a> Row<'a> {
         self.columns.get(at).copied().unwrap_or(default)
     }
 
+    /// Blanks around it do not count: columns may be aligned by hand.
     fn number<T: FromStr>(&self, at: usize, field: &'static str, default: &'a str) -> Result<T> {
-        let word = self.or(at, default);
+        let word = self.or(at, default).trim();
         word.parse().map_err(|_| self.error(field, format!("'{word}' is not a number")))
     }
 
@@ -65,7 +66,7 @@ impl<'a> Row<'a> {
             return Ok(());
         }
         let has = self.columns.len();
-        Err(self.error("", format!("a {what} has at least {columns} columns; here are {has}")))
+        Err(self.error("", format!("{what} has at least {columns} columns; here are {has}")))
     }
 }
 
@@ -83,10 +84,9 @@ pub fn read(text: &str) -> Result<Cluster> {
         }
     }
     if sections.len() < 4 {
-        let message = format!(
-            "Invalid format of the input file: {} sections instead of 4 or more",
-            sections.len()
-        );
+        let found = if text.is_empty() { 0 } else { sections.len() };
+        let message =
+            format!("Invalid format of the input file: {found} sections instead of 4 or more");
         return Err(Malformed { line: 0, field: "", message });
     }
     let rows = |at: usize| {
@@ -122,7 +122,7 @@ pub fn read(text: &str) -> Result<Cluster> {
     }
     cluster.tags = sections[3].iter().map(|(_, line)| (*line).to_owned()).collect();
     for row in rows(4) {
-        row.at_least(6, "policy")?;
+        row.at_least(6, "a policy")?;
         let policy = policy(&row)?;
         match row.columns[0] {
             "" => cluster.policy = policy,
@@ -138,7 +138,7 @@ pub fn read(text: &str) -> Result<Cluster> {
 }
 
 fn group(row: &Row<'_>) -> Result<Group> {
-    row.at_least(4, "group")?;
+    row.at_least(4, "a group")?;
     let [name, uuid, policy, tags] = [0, 1, 2, 3].map(|at| row.columns[at]);
     let alloc_policy: AllocPolicy =
         policy.parse().map_err(|e: Error| row.error("alloc policy", e.message))?;
@@ -154,7 +154,7 @@ fn group(row: &Row<'_>) -> Result<Group> {
 }
 
 fn node(row: &Row<'_>, groups: &HashMap<String, GroupIdx>) -> Result<Node> {
-    row.at_least(9, "node")?;
+    row.at_least(9, "a node")?;
     let (name, uuid) = (row.columns[0], row.columns[8]);
     let unknown = || row.error("group", format!("Unknown group '{uuid}' for node {name}"));
     let group = *groups.get(uuid).ok_or_else(unknown)?;
@@ -191,7 +191,7 @@ fn node(row: &Row<'_>, groups: &HashMap<String, GroupIdx>) -> Result<Node> {
 }
 
 fn instance(row: &Row<'_>, nodes: &HashMap<String, NodeIdx>) -> Result<Instance> {
-    row.at_least(10, "instance")?;
+    row.at_least(10, "an instance")?;
     let [name, status, primary, secondary, template] = [0, 4, 6, 7, 8].map(|at| row.columns[at]);
     let find = |field, wanted: &str| {
         let unknown = || row.error(field, format!("Unknown node '{wanted}' for instance {name}"));
