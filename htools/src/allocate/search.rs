@@ -3,7 +3,7 @@
 use super::choose::{Chosen, Rows, choose};
 use super::dedicated::{fitting, smallest};
 use super::pairs::{Pairs, TriedPairs};
-use super::singles::{Fixed, Singles};
+use super::singles::Singles;
 use super::statistics::{Change, Statistics};
 use super::{Allocation, Failures, Metric, NoAllocation, Rules};
 use crate::fail::FailMode;
@@ -171,13 +171,14 @@ impl<'p> Search<'p> {
     pub fn single(&self, nodes: &[NodeIdx]) -> Tried {
         match self.dedicated {
             true => self.least_lost(nodes.iter().map(|node| (*node, None))),
-            false => self.choose(Singles { search: self, nodes }),
+            false => self.choose(Singles { search: self, beside: None, nodes }),
         }
     }
 
     /// This node with every one of the others.
     pub fn secondary(&self, primary: NodeIdx, others: &[NodeIdx]) -> Tried {
-        self.choose(Fixed { search: self, primary, others, statistics: self.statistics() })
+        let beside = Some((primary, self.statistics()));
+        self.choose(Singles { search: self, beside, nodes: others })
     }
 
     fn statistics(&self) -> Statistics {

@@ -10,7 +10,20 @@ use crate::state::Outcome;
 /// One row: the nodes.
 pub(super) struct Singles<'s, 'p> {
     pub search: &'s Search<'p>,
+    /// Of whom the nodes become the secondary, and the statistics that pairs are judged by; `None`: the nodes
+    /// become primaries.
+    pub beside: Option<(NodeIdx, Statistics)>,
     pub nodes: &'s [NodeIdx],
+}
+
+impl Singles<'_, '_> {
+    /// Primary and secondary when a node is taken.
+    fn seat(&self, node: NodeIdx) -> (NodeIdx, Option<NodeIdx>) {
+        match &self.beside {
+            Some((primary, _)) => (*primary, Some(node)),
+            None => (node, None),
+        }
+    }
 }
 
 impl Rows for Singles<'_, '_> {
@@ -23,7 +36,8 @@ impl Rows for Singles<'_, '_> {
         let mut outcome = Outcome::default();
         scores.clear();
         for &node in self.nodes {
-            scores.push(match self.search.place(node, None, &mut outcome) {
+            let (primary, secondary) = self.seat(node);
+            scores.push(match self.search.place(primary, secondary, &mut outcome) {
                 Ok(()) => self.search.score(&outcome),
                 Err(mode) => {
                     failures.add(mode, 1);
@@ -35,54 +49,18 @@ impl Rows for Singles<'_, '_> {
     }
 
     fn exact(&mut self, row: usize, column: usize) -> f64 {
-        self.search.exact(&self.outcome(row, column))
-    }
-
-    fn outcome(&self, _: usize, column: usize) -> Outcome {
-        let mut outcome = Outcome::default();
-        // It was a candidate, so that it can be placed.
-        self.search.place(self.nodes[column], None, &mut outcome).ok();
-        outcome
-    }
-}
-
-/// One row: the secondaries of a primary.
-pub(super) struct Fixed<'s, 'p> {
-    pub search: &'s Search<'p>,
-    pub primary: NodeIdx,
-    pub others: &'s [NodeIdx],
-    pub statistics: Statistics,
-}
-
-impl Rows for Fixed<'_, '_> {
-    fn rows(&self) -> usize {
-        1
-    }
-
-    fn fill(&self, _: usize, scores: &mut Vec<f64>) -> Failures {
-        let mut failures = Failures::default();
-        let mut outcome = Outcome::default();
-        scores.clear();
-        for &node in self.others {
-            scores.push(match self.search.place(self.primary, Some(node), &mut outcome) {
-                Ok(()) => self.search.score(&outcome),
-                Err(mode) => {
-                    failures.add(mode, 1);
-                    f64::INFINITY
-                }
-            });
+        let outcome = self.outcome(row, column);
+        match &self.beside {
+            Some((_, statistics)) => self.search.exact_pair(statistics, &outcome),
+            None => self.search.exact(&outcome),
         }
-        failures
-    }
-
-    fn exact(&mut self, row: usize, column: usize) -> f64 {
-        self.search.exact_pair(&self.statistics, &self.outcome(row, column))
     }
 
     fn outcome(&self, _: usize, column: usize) -> Outcome {
         let mut outcome = Outcome::default();
+        let (primary, secondary) = self.seat(self.nodes[column]);
         // It was a candidate, so that it can be placed.
-        self.search.place(self.primary, Some(self.others[column]), &mut outcome).ok();
+        self.search.place(primary, secondary, &mut outcome).ok();
         outcome
     }
 }
