@@ -48,8 +48,9 @@ macro_rules! choices {
                 match text {
                     $($word => Ok($name::$variant),)+
                     _ => Err(Error::wrong_input(format!(
-                        concat!("'{}' is not a ", $what, "; allowed: {}"),
-                        text,
+                        "'{text}' is not {} {}; allowed: {}",
+                        if $what.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" },
+                        $what,
                         $name::WORDS.join(", "),
                     ))),
                 }
@@ -425,5 +426,9 @@ mod tests {
     fn a_wrong_word_is_refused_with_the_right_ones() {
         let error = "warm".parse::<RebootType>().expect_err("wrong word");
         assert_eq!(error.message, "'warm' is not a reboot type; allowed: soft, hard, full");
+        let error = "best".parse::<AllocPolicy>().expect_err("no such policy");
+        let expected =
+            "'best' is not an allocation policy; allowed: preferred, last_resort, unallocable";
+        assert_eq!(error.message, expected);
     }
 }
