@@ -4,7 +4,7 @@
 //! The clusters are those of [`generate_cluster`](crate::generate_cluster): figures of other programs for them can
 //! be compared.
 
-use super::figure;
+use super::{figure, tiny};
 use crate::generate_cluster::{Shape, generate};
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::time::{ClockId, clock_gettime};
@@ -12,10 +12,9 @@ use roost_htools::allocate::{self, Request, Rules};
 use roost_htools::balance::{self, Plan, Scope, Selection};
 use roost_htools::capacity::{self, Field, Filled, Health, Kind, Size};
 use roost_htools::model::{
-    Cluster, Disk, DiskTemplate, GroupIdx, Instance, InstanceIdx, NodeIdx, Status, Utilisation,
+    Cluster, Disk, DiskTemplate, GroupIdx, Instance, NodeIdx, Status, Utilisation,
 };
-use roost_htools::score::{Score, Scorer};
-use roost_htools::state::{self, Outcome, Placement};
+use roost_htools::state::{self, Placement};
 use roost_htools::text;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ pub fn measure(quick: bool) -> Result<()> {
         allocation(nodes, instances, template)?;
     }
     space()?;
-    gap(if quick { 3 } else { 20 })
+    tiny::gaps(if quick { 3 } else { 20 })
 }
 
 /// A generated cluster.
@@ -129,79 +128,4 @@ fn fill(placement: Placement) -> Result<usize> {
     let standard = capacity::standard(&field, placement, kind, policy.standard.into(), None)
         .map_err(|why| anyhow!(why))?;
     Ok(filled.instances.len().min(standard.instances.len()))
-}
-
-/// How far plans end from the best there is, on clusters that are small enough to try all placements.
-fn gap(count: usize) -> Result<()> {
-    let mut gaps = vec![];
-    for (start, best) in tiny_clusters().take(count) {
-        let (plan, _) = plan(&start, &balance::Options::default())?;
-        gaps.push((plan.score() - best).max(0.0) / best.max(1e-9) * 100.0);
-    }
-    let worst = gaps.iter().copied().fold(0.0, f64::max);
-    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    figure("gap to the best placement, 4 nodes, 6 instances, mean", mean, "%");
-    figure("gap to the best placement, 4 nodes, 6 instances, worst", worst, "%");
-    Ok(())
-}
-
-/// Clusters of 4 nodes and 6 instances in which every node can fail, and what their best placement scores.
-pub fn tiny_clusters() -> impl Iterator<Item = (Placement, f64)> {
-    (1..).filter_map(|seed| {
-        let start = place(cluster(&Shape::new(4, 6, seed)).ok()?);
-        let sound = (0..4).all(|node| !start.node(NodeIdx(node)).n1_fails);
-        let best = optimum(start.cluster()).filter(|_| sound)?;
-        Some((start, best))
-    })
-}
-
-/// The score of the best of all legal placements of a small cluster of mirrored instances, if there is any.
-fn optimum(cluster: &Cluster) -> Option<f64> {
-    let mut empty = cluster.clone();
-    for instance in &mut empty.instances {
-        let nodes = [Some(instance.primary), instance.secondary];
-        if instance.uses_memory() {
-            empty.nodes[instance.primary.at()].free_memory += instance.memory;
-        }
-        for node in nodes.into_iter().flatten().filter(|_| instance.template.uses_lvm()) {
-            empty.nodes[node.at()].free_disk += instance.disk;
-        }
-        (instance.primary, instance.secondary) = (NodeIdx::NONE, None);
-    }
-    let nodes: Vec<NodeIdx> = empty.nodes_of(GroupIdx(0)).collect();
-    let placement = place(empty);
-    let scorer = Scorer::new(&placement, nodes);
-    let mut best: Option<(f64, Placement)> = None;
-    descend(&placement, &scorer, 0, &mut best);
-    best.map(|(_, placement)| Score::of(&placement, scorer.nodes()).total)
-}
-
-/// Tries all places of the instances from this one on. What is legal at the end was legal at every step:
-/// instances only take room.
-fn descend(placement: &Placement, scorer: &Scorer, at: usize, best: &mut Option<(f64, Placement)>) {
-    let index = InstanceIdx::of(at);
-    let last = at + 1 == placement.cluster().instances.len();
-    let working = placement.begin(index);
-    let mut outcome = Outcome::default();
-    for &primary in scorer.nodes() {
-        for &secondary in scorer.nodes().iter().filter(|node| **node != primary) {
-            let force = (false, false);
-            if working.place(primary, Some(secondary), force, &mut outcome).is_err() {
-                continue;
-            }
-            let after = scorer.after(placement, &outcome);
-            if last && best.as_ref().is_some_and(|(least, _)| after >= *least) {
-                continue;
-            }
-            let mut next = placement.clone();
-            next.apply(index, &outcome);
-            if last {
-                *best = Some((after, next));
-                continue;
-            }
-            let mut scores = scorer.clone();
-            scores.apply(placement, &outcome);
-            descend(&next, &scores, at + 1, best);
-        }
-    }
 }

@@ -5,6 +5,7 @@ pub mod etcd;
 pub mod export;
 pub mod failover;
 pub mod htools;
+pub mod tiny;
 
 use anyhow::{Context, Result};
 
