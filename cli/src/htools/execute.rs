@@ -18,6 +18,7 @@ use roost_htools::model::Cluster;
 use roost_htools::names::ShortNames;
 use roost_proto::ids::JobId;
 use roost_proto::opcodes::{Common, OpCode, OpInput};
+use roost_proto::query::ResultStatus;
 use serde_json::Value;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -134,26 +135,23 @@ pub async fn execute(
 
 async fn run_set(cx: &Cx, label: &Label, set: JobSet, wishes: &mut Wishes) -> Outcome {
     say!(cx, "Executing jobset {}", set.title);
-    let (names, jobs): (Vec<String>, Vec<Vec<Value>>) = set
-        .jobs
-        .into_iter()
-        .map(|(name, ops)| (name, ops.into_iter().map(|op| label.input(op)).collect()))
-        .unzip();
+    let inputs = |ops: &Vec<OpCode>| ops.iter().map(|op| label.input(op.clone())).collect();
+    let jobs: Vec<Vec<Value>> = set.jobs.iter().map(|(_, ops)| inputs(ops)).collect();
     let client = cx.client().await?;
     let replies = wishes.heard(cx, client.submit(&jobs, false)).await??;
-    let mut accepted: Vec<(JobId, &str)> = vec![];
+    let mut accepted: Vec<Accepted<'_>> = vec![];
     let mut failed = vec![];
-    for (reply, name) in replies.into_iter().zip(&names) {
+    for (reply, (name, ops)) in replies.into_iter().zip(&set.jobs) {
         match reply {
-            Ok(job) => accepted.push((job, name)),
+            Ok(job) => accepted.push(Accepted { job, name, ops }),
             Err(why) => failed.push(format!("the job for {name} was refused: {}", why.message)),
         }
     }
-    let numbers: Vec<String> = accepted.iter().map(|(job, _)| job.to_string()).collect();
+    let numbers: Vec<String> = accepted.iter().map(|one| one.job.to_string()).collect();
     if !numbers.is_empty() {
         say!(cx, "Got job IDs {}", numbers.join(", "));
     }
-    let ends = wishes.heard(cx, together(accepted.iter().map(|job| follow(cx, *job)).collect()));
+    let ends = wishes.heard(cx, together(accepted.iter().map(|one| follow(cx, one)).collect()));
     failed.extend(ends.await?.into_iter().flatten());
     if failed.is_empty() {
         return Ok(());
@@ -164,18 +162,40 @@ async fn run_set(cx: &Cx, label: &Label, set: JobSet, wishes: &mut Wishes) -> Ou
     )))
 }
 
+/// A job that is under way.
+struct Accepted<'a> {
+    job: JobId,
+    name: &'a str,
+    ops: &'a [OpCode],
+}
+
 /// Waits for a job and says how it ended. Result: what went wrong.
-async fn follow(cx: &Cx, (job, name): (JobId, &str)) -> Option<String> {
-    match job_follow::follow(cx, job, Show::Nothing).await {
-        Ok(_) => {
-            // Whoever does not read it any more still wants the jobs.
-            let _ = cx.say(format_args!("Job {job} for {name} is done"));
-            None
-        }
+async fn follow(cx: &Cx, Accepted { job, name, ops }: &Accepted<'_>) -> Option<String> {
+    let results = match job_follow::follow(cx, *job, Show::Nothing).await {
+        Ok(results) => results,
         Err(failure) => {
-            Some(format!("job {job} for {name}: {}", failure.text().unwrap_or_default()))
+            return Some(format!("job {job} for {name}: {}", failure.text().unwrap_or_default()));
         }
+    };
+    let unswitched: Vec<&str> = ops.iter().zip(&results).flat_map(not_switched).collect();
+    if !unswitched.is_empty() {
+        let nodes = unswitched.join(", ");
+        return Some(format!("job {job}: {nodes} could not be switched, see 'gnt-job info {job}'"));
     }
+    // Whoever does not read it any more still wants the jobs.
+    let _ = cx.say(format_args!("Job {job} for {name} is done"));
+    None
+}
+
+/// Nodes that an out-of-band command did not switch: its job does not fail, it has a row for each node.
+fn not_switched<'r>((op, result): (&OpCode, &'r Value)) -> Vec<&'r str> {
+    let rows = match op {
+        OpCode::OobCommand(_) => result.as_array(),
+        _ => None,
+    };
+    let done = |row: &&Value| row[1][0] == ResultStatus::Normal as u8;
+    let rows = rows.into_iter().flatten().filter(|row| !done(row));
+    rows.filter_map(|row| row[0][1].as_str()).collect()
 }
 
 /// Waits for all at the same time.
@@ -197,4 +217,25 @@ async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     })
     .await;
     results.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_proto::choices::OobAction;
+    use roost_proto::opcodes::OobCommand;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_not_switched_is_named() {
+        let op: OpCode = OobCommand::new(OobAction::PowerOff).into();
+        let result = json!([
+            [[0, "node1"], [0, null]],
+            [[0, "node2"], [2, null]],
+            [[0, "node3"], [3, null]]
+        ]);
+        assert_eq!(not_switched((&op, &result)), ["node2", "node3"]);
+        let other: OpCode = roost_proto::opcodes::ClusterVerify::default().into();
+        assert!(not_switched((&other, &result)).is_empty());
+    }
 }
