@@ -235,7 +235,7 @@ mod tests {
             [[0, "node3"], [3, null]]
         ]);
         assert_eq!(not_switched((&op, &result)), ["node2", "node3"]);
-        let other: OpCode = roost_proto::opcodes::ClusterVerify::default().into();
+        let other: OpCode = roost_proto::opcodes::ClusterVerify::new().into();
         assert!(not_switched((&other, &result)).is_empty());
     }
 }
