@@ -62,9 +62,8 @@ impl Tiny {
         if found <= self.best + NOTHING {
             return found;
         }
-        let mut walk = Reach::new(self.start.clone());
         let mut least = found;
-        while let Some(score) = walk.next() {
+        for score in Reach::new(self.start.clone()) {
             least = least.min(score);
             if least <= self.best + NOTHING {
                 break;
