@@ -253,7 +253,7 @@ fn noded_killed_while_mirrors_are_made_leaves_nothing() {
             &lab,
             &format!(
                 "instance add -t drbd -n node1:node2 -o tiny --no-install --no-start --submit \
-                 --ignore-ipolicy --disk 0:size=32m i{n}.example.com"
+                 --ignore-ipolicy -B memory=16M --disk 0:size=32m i{n}.example.com"
             ),
         );
         let job = job.rsplit(' ').next().unwrap().to_owned();
