@@ -107,3 +107,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_instance_takes_is_not_negative() {
+    let file = FILES[0];
+    let line = file.lines().position(|line| line.contains("|running|")).expect("an instance");
+    for (column, field) in [(1, "memory"), (2, "disk"), (3, "VCPUs"), (10, "spindle use")] {
+        let mut lines: Vec<String> = file.lines().map(str::to_owned).collect();
+        let mut columns: Vec<&str> = lines[line].split('|').collect();
+        columns[column] = "-1";
+        lines[line] = columns.join("|");
+        let error = text::read(&(lines.join("\n") + "\n")).expect_err(field).to_string();
+        assert!(error.contains(field) && error.contains("-1 is negative"), "{error}");
+    }
+}

@@ -262,7 +262,7 @@ impl Iterator for Greedy {
         self.scorer.recompute(&self.placement);
         self.score = step.score;
         self.made += 1;
-        self.copy_left -= step.copied;
+        self.copy_left = self.copy_left.saturating_sub(step.copied);
         Some(step)
     }
 }

@@ -33,10 +33,18 @@ impl<'a> Row<'a> {
         word.parse().map_err(|_| self.error(field, format!("'{word}' is not a number")))
     }
 
-    /// A figure that is not negative and not absurd.
+    /// A figure that is not absurd. What is left of a node may be negative: it has promised too much.
     fn amount(&self, at: usize, field: &'static str, default: &'a str) -> Result<i64> {
         let number: i64 = self.number(at, field, default)?;
         self.within(field, number as f64).map(|()| number)
+    }
+
+    /// What an instance takes: not negative.
+    fn size(&self, at: usize, field: &'static str, default: &'a str) -> Result<i64> {
+        match self.amount(at, field, default)? {
+            size @ 0.. => Ok(size),
+            size => Err(self.error(field, format!("{size} is negative"))),
+        }
     }
 
     fn real(&self, at: usize, field: &'static str, default: &'a str) -> Result<f64> {
@@ -200,17 +208,17 @@ fn instance(row: &Row<'_>, nodes: &HashMap<String, NodeIdx>) -> Result<Instance>
     let unknown = |field, word| row.error(field, format!("'{word}' is not known"));
     let template: DiskTemplate =
         template.parse().map_err(|e: Error| row.error("disk template", e.message))?;
-    let size = row.amount(2, "disk", "")?;
+    let size = row.size(2, "disk", "")?;
     let spindles = match row.or(11, "-") {
         "-" => None,
-        _ => Some(row.amount(11, "disk spindles", "-")?),
+        _ => Some(row.size(11, "disk spindles", "-")?),
     };
     let instance = Instance {
         name: name.to_owned(),
-        memory: row.amount(1, "memory", "")?,
+        memory: row.size(1, "memory", "")?,
         disk: size,
         disks: vec![Disk { size, spindles }],
-        vcpus: row.amount(3, "VCPUs", "")?,
+        vcpus: row.size(3, "VCPUs", "")?,
         status: Status::parse(status).ok_or_else(|| unknown("status", status))?,
         auto_balance: row.truth(5, "auto balance", "")?,
         primary: find("primary node", primary)?,
@@ -220,7 +228,7 @@ fn instance(row: &Row<'_>, nodes: &HashMap<String, NodeIdx>) -> Result<Instance>
         },
         template,
         tags: list(row.columns[9]),
-        spindle_use: row.amount(10, "spindle use", "1")?,
+        spindle_use: row.size(10, "spindle use", "1")?,
         forthcoming: row.truth(12, "forthcoming", "N")?,
         utilisation: Utilisation::ONE,
         networks: vec![],
