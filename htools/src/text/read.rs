@@ -86,6 +86,12 @@ fn list(column: &str) -> Vec<String> {
 pub fn read(text: &str) -> Result<Cluster> {
     let mut sections: Vec<Vec<(usize, &str)>> = vec![vec![]];
     for (at, line) in text.lines().enumerate() {
+        // From systems that end lines otherwise, and not only once.
+        let line = line.trim_end_matches('\r');
+        if line.contains('\r') {
+            let message = "a carriage return in the middle of the line".to_owned();
+            return Err(Malformed { line: at + 1, field: "", message });
+        }
         match (line.is_empty(), sections.last_mut()) {
             (false, Some(section)) => section.push((at + 1, line)),
             _ => sections.push(vec![]),
