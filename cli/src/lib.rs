@@ -37,6 +37,7 @@ pub mod table;
 pub mod tool;
 pub mod values;
 pub mod verb;
+pub mod whole_file;
 
 #[cfg(test)]
 mod testing;

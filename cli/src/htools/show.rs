@@ -3,7 +3,7 @@
 use super::options::{PrintInstances, PrintNodes};
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
-use crate::{note, say};
+use crate::{note, say, whole_file};
 use roost_htools::balance::Plan;
 use roost_htools::model::{
     Cluster, DiskTemplate, GroupIdx, InstanceIdx, InstanceSpec, NodeIdx, Policy,
@@ -139,13 +139,7 @@ pub fn put(path: &Path, content: &str) -> std::io::Result<()> {
     if path.metadata().is_ok_and(|is| !is.is_file()) {
         return std::fs::write(path, content);
     }
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = Path::new(&new);
-    std::fs::write(new, content).and_then(|()| std::fs::rename(new, path)).inspect_err(|_| {
-        // It is of no use, and the failure is told.
-        std::fs::remove_file(new).ok();
-    })
+    whole_file::write(path, content.as_bytes(), 0o666)
 }
 
 /// The group that is meant, of several the one that was named. Errors: which there are.

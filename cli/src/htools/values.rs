@@ -15,10 +15,7 @@ pub fn at_least(
     least: f64,
     otherwise: &'static str,
 ) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
-    move |text| {
-        let number: f64 = number(what)(text)?;
-        if number >= least { Ok(number) } else { Err(otherwise.to_owned()) }
-    }
+    real(what, move |number| number >= least, otherwise)
 }
 
 /// A parser of a number that is more than `least`.
@@ -27,9 +24,18 @@ pub fn more_than(
     least: f64,
     otherwise: &'static str,
 ) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    real(what, move |number| number > least, otherwise)
+}
+
+/// A parser of a number for which something holds; what is said `otherwise`.
+fn real(
+    what: &'static str,
+    holds: impl Fn(f64) -> bool + Clone + Send + Sync + 'static,
+    otherwise: &'static str,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
     move |text| {
         let number: f64 = number(what)(text)?;
-        if number > least { Ok(number) } else { Err(otherwise.to_owned()) }
+        if holds(number) { Ok(number) } else { Err(otherwise.to_owned()) }
     }
 }
 

@@ -3,11 +3,9 @@
 use crate::context::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::verb::Verb;
+use crate::whole_file;
 use clap::{Args, ValueEnum};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,7 +57,7 @@ impl Verb for ExportConfig {
         } else {
             // Again, because the master may have taken its time.
             self.check_free()?;
-            write(&self.file, &text).map_err(|why| {
+            whole_file::write(&self.file, &text, 0o600).map_err(|why| {
                 Failure::say(format!("cannot write {}: {why}", self.file.display()))
             })?;
         }
@@ -83,28 +81,6 @@ impl ExportConfig {
         }
         Ok(())
     }
-}
-
-/// Writes a file for root only, whole or not at all.
-fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
-    let put = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(dir)?.sync_all()
-    };
-    put().inspect_err(|_| {
-        // A part of a backup is of no use, and a secret.
-        let _ = fs::remove_file(&temporary);
-    })
 }
 
 #[cfg(test)]
